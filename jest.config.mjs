@@ -1,0 +1,11 @@
+// Run through `make test`, which sets NODE_OPTIONS=--experimental-vm-modules: half of our dependencies are ESM only.
+export default {
+  testEnvironment: 'node',
+  testMatch: ['<rootDir>/{proto,crds,operator,runner,e2e,hack}/**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/', '/dist/', '/e2e/scenarios/cluster/'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }] },
+  // Workspaces are symlinks: without realpath-based ignore the transform would skip them as node_modules.
+  transformIgnorePatterns: ['/node_modules/'],
+  maxWorkers: 2,
+};

@@ -1,0 +1,231 @@
+/**
+ * The only openers of the cell's two files. Every pragma is here, with what breaks without it.
+ *
+ * Rollback journal, never WAL: the runner's mount of inbound.db is read-only, and a WAL reader must write shared memory.
+ * PERSIST with FULL: of the modes that are durable at commit it is the cheapest (DELETE needs EXTRA to sync the folder).
+ * `make bench` prints the figures.
+ */
+import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import Sqlite, { type Database } from 'better-sqlite3';
+import { INBOUND_MIGRATIONS } from './inbound.ts';
+import { checkSkew, type Migration, migrate, schemaVersion } from './migrate.ts';
+import { OUTBOUND_MIGRATIONS } from './outbound.ts';
+
+/** Longer than any commit of ours; without it a reader that meets a commit fails at once. */
+const BUSY_MS = 5_000;
+
+/** The file is not what a runner of ours writes. Harms only its own session. */
+export class HostileFileError extends Error {
+  override readonly name = 'HostileFileError';
+}
+
+function openWriter(path: string, migrations: readonly Migration[]): Database {
+  const db = new Sqlite(path, { timeout: BUSY_MS });
+  try {
+    db.pragma('journal_mode = PERSIST');
+    db.pragma('synchronous = FULL');
+    db.pragma('journal_size_limit = 1048576'); // one huge transaction would else leave its journal's size for ever
+    db.pragma('temp_store = MEMORY'); // the runner's root file system is read-only
+    db.pragma('foreign_keys = ON');
+    migrate(db, migrations, basename(path));
+    return db;
+  } catch (e) {
+    db.close();
+    throw e;
+  }
+}
+
+/** Delivery's handle. Creates and migrates the file. Throws SchemaSkewError. */
+export function openInboundWriter(path: string, migrations: readonly Migration[] = INBOUND_MIGRATIONS): Database {
+  return openWriter(path, migrations);
+}
+
+/** The runner's handle on its own file. Opening it read-write also rolls back what a killed predecessor left half-written. */
+export function openOutboundWriter(path: string, migrations: readonly Migration[] = OUTBOUND_MIGRATIONS): Database {
+  return openWriter(path, migrations);
+}
+
+/** The runner's handle on the host's file. Throws SQLITE_CANTOPEN until the file exists, SchemaSkewError. */
+export function openInboundReader(path: string, migrations: readonly Migration[] = INBOUND_MIGRATIONS): Database {
+  const db = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_MS });
+  try {
+    db.pragma('temp_store = MEMORY');
+    db.pragma('query_only = ON');
+    checkSkew(schemaVersion(db), migrations, basename(path));
+    return db;
+  } catch (e) {
+    db.close();
+    throw e;
+  }
+}
+
+/** What one look at a file's first 100 bytes tells, without SQLite and without a lock. */
+export interface OutboundHeader {
+  /** grows with every commit: equal means nothing new */
+  readonly changeCounter: number;
+  readonly sizeBytes: number;
+  readonly inode: bigint;
+}
+
+/**
+ * Looks at outbound.db without following a link. undefined: not there, or still empty.
+ * Throws HostileFileError for anything but a plain rollback-journal database.
+ */
+export function peekOutbound(path: string): OutboundHeader | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (e) {
+    const code = (e as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'ELOOP') throw new HostileFileError('cannot read outbound.db: it is a link');
+    throw e;
+  }
+  try {
+    const stat = fstatSync(fd, { bigint: true });
+    if (!stat.isFile()) throw new HostileFileError('cannot read outbound.db: it is not a regular file');
+    const head = Buffer.alloc(100);
+    if (readSync(fd, head, 0, 100, 0) < 100) return undefined;
+    if (head.toString('latin1', 0, 16) !== 'SQLite format 3\0')
+      throw new HostileFileError('cannot read outbound.db: it is not a SQLite database');
+    // 1 and 1: rollback journal. 2 would make SQLite map a shared-memory file that the agent wrote.
+    if (head[18] !== 1 || head[19] !== 1) throw new HostileFileError('cannot read outbound.db: it is in WAL mode');
+    return { changeCounter: head.readUInt32BE(24), sizeBytes: Number(stat.size), inode: stat.ino };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Tables and columns of each known version, as SQLite itself lists them. Made by running the migrations, not by hand. */
+function expectedSchema(migrations: readonly Migration[], version: number): ReadonlySet<string> {
+  const db = new Sqlite(':memory:');
+  try {
+    migrate(
+      db,
+      migrations.filter((m) => m.version <= version),
+      'the expected schema',
+    );
+    return new Set(schemaRows(db));
+  } finally {
+    db.close();
+  }
+}
+function schemaRows(db: Database): string[] {
+  return db
+    .prepare(
+      "SELECT type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, '') FROM sqlite_schema WHERE length(sql) < 65536 OR sql IS NULL LIMIT 1000",
+    )
+    .pluck()
+    .all() as string[];
+}
+const expectedByVersion = new Map<number, ReadonlySet<string>>();
+
+/**
+ * Delivery's handle on the runner's file: read-only, and everything about it checked.
+ * Throws HostileFileError (not ours), SchemaSkewError, or SQLite's own errors, of which BUSY and READONLY_ROLLBACK pass by themselves.
+ */
+export function openOutboundReader(path: string, migrations: readonly Migration[] = OUTBOUND_MIGRATIONS): Database {
+  const before = peekOutbound(path);
+  if (before === undefined) throw new HostileFileError('cannot read outbound.db: it is missing or empty');
+  // better-sqlite3 offers no SQLITE_OPEN_NOFOLLOW: the path is resolved first and the inode compared after.
+  const real = join(realpathSync(dirname(path)), basename(path));
+  const db = new Sqlite(real, { readonly: true, fileMustExist: true, timeout: BUSY_MS });
+  try {
+    db.pragma('trusted_schema = OFF'); // a view or default of the agent's must not call functions
+    db.pragma('query_only = ON');
+    db.pragma('cell_size_check = ON'); // a crafted page is an error, not a wild read
+    db.pragma('mmap_size = 0'); // a file truncated under a map is a SIGBUS, which kills delivery
+    db.pragma('temp_store = MEMORY');
+    const after = lstatSync(real, { bigint: true });
+    if (!after.isFile() || after.ino !== before.inode)
+      throw new HostileFileError('cannot read outbound.db: it was exchanged while it was opened');
+    checkSkew(schemaVersion(db), migrations, 'outbound.db');
+    verifyOutboundSchema(db, migrations);
+    return db;
+  } catch (e) {
+    db.close();
+    throw e;
+  }
+}
+
+/**
+ * Throws HostileFileError unless every table is the one our migrations made. A version newer than ours may have more,
+ * but what we know must be as we know it; a trigger or view is never ours.
+ */
+export function verifyOutboundSchema(db: Database, migrations: readonly Migration[] = OUTBOUND_MIGRATIONS): void {
+  const version = Math.min(schemaVersion(db), migrations.at(-1)?.version ?? 0);
+  const cached = migrations === OUTBOUND_MIGRATIONS ? expectedByVersion.get(version) : undefined;
+  const expected = cached ?? expectedSchema(migrations, version);
+  if (migrations === OUTBOUND_MIGRATIONS) expectedByVersion.set(version, expected);
+  const found = new Set(schemaRows(db));
+  for (const row of found) {
+    if (row.startsWith('trigger ') || row.startsWith('view '))
+      throw new HostileFileError(`cannot read outbound.db: it has a ${row.slice(0, row.indexOf(' '))}`);
+  }
+  for (const row of expected) {
+    if (!found.has(row))
+      throw new HostileFileError(`cannot read outbound.db: ${row.split(' ').slice(0, 2).join(' ')} is not as this program made it`);
+  }
+}
+
+const JOURNAL_MAGIC = Buffer.from('d9d505f920a163d7', 'hex');
+
+/**
+ * Rolls back what a killed runner left half-written. Only for a session whose Pod is confirmed gone: a second writer corrupts.
+ * Throws HostileFileError for a file or journal that is not plainly the runner's.
+ */
+export function recoverOutbound(path: string): void {
+  if (peekOutbound(path) === undefined) return;
+  const journal = `${path}-journal`;
+  try {
+    const stat = lstatSync(journal);
+    if (!stat.isFile()) throw new HostileFileError('cannot recover outbound.db: its journal is not a regular file');
+    dropSuperJournalName(journal, stat.size);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== 'ENOENT') throw e;
+  }
+  const db = new Sqlite(path, { fileMustExist: true, timeout: BUSY_MS });
+  try {
+    db.pragma('trusted_schema = OFF');
+    db.prepare('SELECT count(*) FROM sqlite_schema').get(); // the first read lock is what rolls back
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * A journal may name a "super-journal" in its last bytes, which SQLite deletes after the rollback: in the agent's hands, any
+ * file of ours. Cut until none is named, as a crafted tail may hide a second one behind the first.
+ */
+function dropSuperJournalName(journal: string, size: number): void {
+  const fd = openSync(journal, constants.O_RDWR | constants.O_NOFOLLOW);
+  const tail = Buffer.alloc(8);
+  try {
+    for (let end = size; end >= 16; end -= 8) {
+      readSync(fd, tail, 0, 8, end - 8);
+      if (!tail.equals(JOURNAL_MAGIC)) return;
+      ftruncateSync(fd, end - 8);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A read that met a commit or a killed writer: not an error, the next look succeeds (or recovery comes first). */
+export function isPassing(e: unknown): boolean {
+  if (!(e instanceof Sqlite.SqliteError)) return false;
+  return (
+    e.code === 'SQLITE_BUSY' ||
+    e.code === 'SQLITE_BUSY_SNAPSHOT' ||
+    e.code === 'SQLITE_READONLY_ROLLBACK' ||
+    e.code === 'SQLITE_BUSY_RECOVERY'
+  );
+}
+
+/** The volume has no room. The transaction was rolled back; the file is whole. */
+export function isDiskFull(e: unknown): boolean {
+  if (e instanceof Sqlite.SqliteError)
+    return e.code === 'SQLITE_FULL' || e.code === 'SQLITE_IOERR_WRITE' || e.code === 'SQLITE_IOERR_FSYNC';
+  return e instanceof Error && 'code' in e && (e.code === 'ENOSPC' || e.code === 'EDQUOT');
+}
