@@ -71,6 +71,9 @@ export interface ChatMessage {
   platformMessageId: string;
   /** of an edit or reaction */
   targetMessageId: string;
+  /** of an inbound row */
+  eventId: string;
+  session: string;
 }
 
 export interface ListMessagesRequest {
@@ -483,6 +486,8 @@ function createBaseChatMessage(): ChatMessage {
     createdAtMs: 0,
     platformMessageId: "",
     targetMessageId: "",
+    eventId: "",
+    session: "",
   };
 }
 
@@ -520,6 +525,12 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     }
     if (message.targetMessageId !== "") {
       writer.uint32(90).string(message.targetMessageId);
+    }
+    if (message.eventId !== "") {
+      writer.uint32(98).string(message.eventId);
+    }
+    if (message.session !== "") {
+      writer.uint32(106).string(message.session);
     }
     return writer;
   },
@@ -623,6 +634,22 @@ export const ChatMessage: MessageFns<ChatMessage> = {
             }
 
             message.targetMessageId = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.eventId = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.session = reader.string();
             continue;
           }
         }
