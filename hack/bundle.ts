@@ -1,0 +1,38 @@
+/** Bundles the two programs into dist/, as the images run them: one file each, better-sqlite3 beside it because it is native. */
+import { cpSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+async function bundle(name: 'operator' | 'runner', assets: readonly string[]): Promise<void> {
+  const out = join(root, 'dist', name);
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true });
+  await build({
+    entryPoints: [join(root, name, 'src/main.ts')],
+    outfile: join(out, 'main.mjs'),
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'esm',
+    minifySyntax: true,
+    sourcemap: 'linked',
+    sourcesContent: false,
+    external: ['better-sqlite3'],
+    legalComments: 'none',
+    logLevel: 'warning',
+    // CommonJS packages inside an ES module still call require().
+    banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  });
+  const sqlite = join(root, 'node_modules/better-sqlite3');
+  for (const part of ['package.json', 'lib', 'prebuilds', 'build/Release']) {
+    if (statSync(join(sqlite, part), { throwIfNoEntry: false })) {
+      cpSync(join(sqlite, part), join(out, 'node_modules/better-sqlite3', part), { recursive: true });
+    }
+  }
+  for (const asset of assets) cpSync(join(root, name, 'src', asset), join(out, asset.split('/').at(-1) ?? asset), { recursive: true });
+}
+
+await Promise.all([bundle('operator', ['gateway/web/chat.html']), bundle('runner', [])]);

@@ -1,0 +1,3 @@
+module dovecote.dev/hack/cluster/pause
+
+go 1.24.0

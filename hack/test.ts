@@ -1,0 +1,70 @@
+/**
+ * Runs one half of the tests (`local` or `cluster`), keeps a record of which requirement each passed test verified, and fails when a
+ * claimed requirement was verified by none. Prints "dovecote tests: P passed, F failed" last.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { requirements } from '../e2e/requirements.ts';
+import { withCluster } from './with-cluster.ts';
+
+interface JestResult {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numRuntimeErrorTestSuites: number;
+  readonly testResults: readonly {
+    readonly assertionResults: readonly { readonly title: string; readonly fullName: string; readonly status: string }[];
+  }[];
+}
+
+/** One verified requirement, as `make requirements` reads it. */
+export interface Verified {
+  readonly id: string;
+  readonly test: string;
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const records = join(root, 'e2e/.records');
+const where = process.argv[2] === 'cluster' ? 'cluster' : 'local';
+
+function runJest(env: NodeJS.ProcessEnv): JestResult | undefined {
+  const output = join(records, `${where}.jest.json`);
+  rmSync(output, { force: true });
+  const args = [
+    join(root, 'node_modules/jest/bin/jest.js'),
+    '--json',
+    `--outputFile=${output}`,
+    '--config',
+    join(root, where === 'local' ? 'jest.config.mjs' : 'e2e/jest.cluster.mjs'),
+  ];
+  spawnSync(process.execPath, [...args, ...process.argv.slice(3)], { cwd: root, env, stdio: ['ignore', 'ignore', 'inherit'] });
+  try {
+    return JSON.parse(readFileSync(output, 'utf8')) as JestResult;
+  } catch {
+    return undefined; // jest itself died; it said why on stderr
+  }
+}
+
+function report(result: JestResult | undefined): number {
+  if (result === undefined) {
+    console.log('dovecote tests: 0 passed, 1 failed (the test runner did not finish)');
+    return 1;
+  }
+  const passed = result.testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'passed'));
+  const verified: Verified[] = passed.flatMap(({ title, fullName }) =>
+    [...title.matchAll(/\[([a-z0-9]+\/[a-z0-9-]+)\]/g)].map(([, id = '']) => ({ id, test: fullName })),
+  );
+  const partial = process.argv.length > 3; // a filtered run proves nothing about what it left out
+  if (!partial) writeFileSync(join(records, `${where}.json`), `${JSON.stringify(verified, null, 1)}\n`);
+  const seen = new Set(verified.map(({ id }) => id));
+  const unverified = partial ? [] : requirements.filter(({ id, claimed }) => (claimed === where || claimed === 'both') && !seen.has(id));
+  for (const { id } of unverified) console.log(`claimed, but verified by no test that passed: ${id}`);
+  const failed = result.numFailedTests + result.numRuntimeErrorTestSuites + unverified.length;
+  console.log(`dovecote tests: ${result.numPassedTests} passed, ${failed} failed`);
+  return failed === 0 && result.numPassedTests > 0 ? 0 : 1;
+}
+
+mkdirSync(records, { recursive: true });
+process.exitCode =
+  where === 'local' ? report(runJest(process.env)) : await withCluster(async (env) => report(runJest({ ...process.env, ...env })));
