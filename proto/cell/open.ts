@@ -14,6 +14,8 @@ import { OUTBOUND_MIGRATIONS } from './outbound.ts';
 
 /** Longer than any commit of ours; without it a reader that meets a commit fails at once. */
 const BUSY_MS = 5_000;
+/** For the agent's file: whoever waits for it stands still with all of delivery, and the agent may lock it for ever. Callers retry. */
+const HOSTILE_BUSY_MS = 20;
 
 /** The file is not what a runner of ours writes. Harms only its own session. */
 export class HostileFileError extends Error {
@@ -130,7 +132,7 @@ export function openOutboundReader(path: string, migrations: readonly Migration[
   if (before === undefined) throw new HostileFileError('cannot read outbound.db: it is missing or empty');
   // better-sqlite3 offers no SQLITE_OPEN_NOFOLLOW: the path is resolved first and the inode compared after.
   const real = join(realpathSync(dirname(path)), basename(path));
-  const db = new Sqlite(real, { readonly: true, fileMustExist: true, timeout: BUSY_MS });
+  const db = new Sqlite(real, { readonly: true, fileMustExist: true, timeout: HOSTILE_BUSY_MS });
   try {
     db.pragma('trusted_schema = OFF'); // a view or default of the agent's must not call functions
     db.pragma('query_only = ON');
@@ -140,12 +142,38 @@ export function openOutboundReader(path: string, migrations: readonly Migration[
     const after = lstatSync(real, { bigint: true });
     if (!after.isFile() || after.ino !== before.inode)
       throw new HostileFileError('cannot read outbound.db: it was exchanged while it was opened');
-    checkSkew(schemaVersion(db), migrations, 'outbound.db');
-    verifyOutboundSchema(db, migrations);
+    readOutbound(db, () => {}, migrations);
     return db;
   } catch (e) {
     db.close();
     throw e;
+  }
+}
+
+const verified = new WeakMap<Database, number>();
+
+/**
+ * Runs `read` in one read transaction on an openOutboundReader's handle: one snapshot, with the schema checked in that snapshot. Keep
+ * it short, the runner cannot commit meanwhile. Throws HostileFileError, SchemaSkewError, or SQLite's errors (see isPassing).
+ *
+ * Every read of the agent's file goes through here. Outside of it a header that says WAL, written after peekOutbound looked,
+ * makes SQLite map the agent's shared-memory file. In exclusive locking mode it must lock that file for writing first, which
+ * it cannot on a read-only handle: the read fails instead.
+ */
+export function readOutbound<T>(db: Database, read: () => T, migrations: readonly Migration[] = OUTBOUND_MIGRATIONS): T {
+  db.pragma('locking_mode = EXCLUSIVE');
+  try {
+    db.exec('BEGIN');
+    const version = Number(db.pragma('schema_version', { simple: true })); // counts every change of the schema
+    if (verified.get(db) !== version) {
+      checkSkew(schemaVersion(db), migrations, 'outbound.db');
+      verifyOutboundSchema(db, migrations);
+      verified.set(db, version);
+    }
+    return read();
+  } finally {
+    db.pragma('locking_mode = NORMAL'); // before the end: a transaction that ends in exclusive mode keeps its lock
+    if (db.inTransaction) db.exec('ROLLBACK');
   }
 }
 

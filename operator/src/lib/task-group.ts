@@ -4,7 +4,7 @@ import { toError } from './errors.ts';
 export class TaskGroup {
   readonly #tasks = new Map<string, Promise<void>>();
   readonly #controller = new AbortController();
-  readonly signal = this.#controller.signal;
+  readonly signal: AbortSignal = this.#controller.signal;
 
   run(name: string, task: (signal: AbortSignal) => Promise<void>): void {
     const fail = (what: string, cause?: unknown): void => {

@@ -1,0 +1,61 @@
+/** From (agent, scope) to the session that its messages go to, made when there is none. */
+import type { AgentGroup, Session } from '@dovecote/crds';
+import type { Clock } from '../../lib/clock.ts';
+import { StatusError, status } from '../../lib/grpc.ts';
+import { sessionName } from '../../lib/session-name.ts';
+import type { Cells } from '../cells/cells.ts';
+import type { ShardIndex } from '../shard/index-db.ts';
+
+export interface ResolveDeps {
+  readonly shard: string;
+  readonly cells: Cells;
+  readonly index: ShardIndex;
+  readonly agentGroups: { get(name: string): AgentGroup | undefined };
+  readonly sessions: { get(name: string): Session | undefined };
+  readonly clock: Clock;
+  /** A cell was made: its projections are written before its first message. */
+  readonly onCreated: (session: string) => void;
+}
+
+/** Throws StatusError NOT_FOUND: no such AgentGroup, or this shard is none of its. */
+export function agentOnShard({ agentGroups, shard }: Pick<ResolveDeps, 'agentGroups' | 'shard'>, name: string): AgentGroup {
+  const agent = agentGroups.get(name);
+  if (agent === undefined) throw new StatusError(status.NOT_FOUND, `agent_group ${JSON.stringify(name)} does not exist`);
+  if (agent.status?.shards?.includes(shard) !== true) {
+    const on = agent.status?.shards?.join(', ') ?? '';
+    throw new StatusError(status.NOT_FOUND, `AgentGroup ${name} is not on shard ${shard}, but on ${on === '' ? 'none yet' : on}`);
+  }
+  return agent;
+}
+
+/** The scope's session; undefined when there is none yet. */
+export function findSession({ index }: Pick<ResolveDeps, 'index'>, agent: AgentGroup, scope: string): string | undefined {
+  return index.active(agent.metadata.uid, scope)?.session;
+}
+
+/** The scope's session, its cell made if need be. Throws StatusError FAILED_PRECONDITION when its cell is lost. */
+export function resolveSession(deps: ResolveDeps, agent: AgentGroup, scope: string): string {
+  const { cells, index, clock } = deps;
+  const found = findSession(deps, agent, scope);
+  const session = found ?? sessionName(agent.metadata.name, agent.metadata.uid, scope, 1);
+  if (found !== undefined && cells.has(session)) return session;
+  // A Session whose cell is gone has lost its conversation: to begin it anew in silence would hide that.
+  if (found !== undefined || deps.sessions.get(session) !== undefined) {
+    throw new StatusError(
+      status.FAILED_PRECONDITION,
+      `the cell of session ${session} is gone from the volume of shard ${deps.shard}; restore it, or delete the Session to begin anew`,
+    );
+  }
+  const { meta } = cells.create({
+    session,
+    agent_group: agent.metadata.name,
+    agent_group_uid: agent.metadata.uid,
+    scope,
+    generation: 1,
+    type: 'Chat',
+    created_at: clock.now(),
+  });
+  index.add(meta);
+  deps.onCreated(session);
+  return session;
+}

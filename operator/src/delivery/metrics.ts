@@ -1,0 +1,42 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** What delivery counts, besides its outbox. Made once per registry. */
+export function createDeliveryMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    events: new Counter({
+      name: 'dovecote_inbox_events_total',
+      help: 'Events that reached the inbox, by outcome: stored, duplicate, not-engaged.',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    enqueueSeconds: new Histogram({
+      name: 'dovecote_inbox_enqueue_seconds',
+      help: 'From the arrival of an event to the answer, its row being durable.',
+      buckets: SECONDS,
+      registers,
+    }),
+    awake: new Gauge({ name: 'dovecote_wake_awake_sessions', help: 'Sessions that have, or are to have, a Pod.', registers }),
+    queued: new Gauge({ name: 'dovecote_wake_queued_sessions', help: 'Sessions that wait for a place.', registers }),
+    wakeSeconds: new Histogram({
+      name: 'dovecote_wake_seconds',
+      help: 'From the decision to wake a session to the attach of its runner.',
+      buckets: SECONDS,
+      registers,
+    }),
+    attached: new Gauge({ name: 'dovecote_attach_streams', help: 'Runners that are attached.', registers }),
+    failures: new Counter({
+      name: 'dovecote_delivery_work_failures_total',
+      help: 'Failures of background work on single sessions, by work. Each is tried again.',
+      labelNames: ['work'] as const,
+      registers,
+    }),
+    freeBytes: new Gauge({ name: 'dovecote_storage_free_bytes', help: 'Free space of the volume of the shard.', registers }),
+    full: new Gauge({ name: 'dovecote_storage_full', help: '1 while the volume is full and new events are refused.', registers }),
+    sweepSeconds: new Histogram({ name: 'dovecote_sweep_seconds', help: 'How long a look at every cell takes.', buckets: SECONDS, registers }),
+    cells: new Gauge({ name: 'dovecote_storage_cells', help: 'Cells on the volume.', registers }),
+  };
+}
+export type DeliveryMetrics = ReturnType<typeof createDeliveryMetrics>;

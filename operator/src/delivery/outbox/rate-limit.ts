@@ -1,0 +1,134 @@
+/** How fast each platform is called. Buckets begin full, so that the first message of a quiet chat never waits; they are not durable. */
+import type { Channel } from '@dovecote/crds';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../lib/clock.ts';
+import type { Channels } from './address.ts';
+
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** Tokens that come back at a steady rate. */
+export class TokenBucket {
+  readonly #rate: Rate;
+  #tokens: number;
+  #at: number;
+
+  constructor(rate: Rate, now: number) {
+    this.#rate = rate;
+    this.#tokens = rate.burst;
+    this.#at = now;
+  }
+
+  /** Takes `n` if they are there. */
+  tryTake(now: number, n = 1): boolean {
+    if (this.available(now) < n) return false;
+    this.#tokens -= n;
+    return true;
+  }
+
+  /** Takes one in any case, and answers how long (ms) to wait before using it. */
+  reserve(now: number): number {
+    this.available(now);
+    this.#tokens -= 1;
+    return this.#tokens >= 0 ? 0 : Math.ceil((-this.#tokens / this.#rate.perSecond) * 1_000);
+  }
+
+  available(now: number): number {
+    // A clock that was set back must not take tokens away.
+    const elapsed = Math.max(0, now - this.#at);
+    this.#at = now;
+    this.#tokens = Math.min(this.#rate.burst, this.#tokens + (elapsed / 1_000) * this.#rate.perSecond);
+    return this.#tokens;
+  }
+}
+
+/** What a platform allows: of the whole account, and of one chat. */
+interface Allowance {
+  readonly account: Rate;
+  readonly chat: (chat: string) => Rate;
+}
+
+const PLATFORM: Readonly<Record<Channel['spec']['type'], Allowance | undefined>> = {
+  local: undefined,
+  // chat.postMessage: about one a second per channel with short bursts; some hundreds a minute in a workspace.
+  slack: { account: { perSecond: 5, burst: 50 }, chat: () => ({ perSecond: 1, burst: 4 }) },
+  // Bots FAQ: 30 a second over all chats, one a second in a chat, 20 a minute in a group (whose id is negative).
+  telegram: {
+    account: { perSecond: 30, burst: 30 },
+    chat: (chat) => (chat.startsWith('-') ? { perSecond: 20 / 60, burst: 5 } : { perSecond: 1, burst: 3 }),
+  },
+};
+
+/** Chats whose buckets are kept; one that drops out begins anew with a full bucket. */
+const MAX_CHATS = 10_000;
+
+interface Buckets {
+  readonly key: string;
+  readonly account: TokenBucket | undefined;
+  readonly chatRate: ((chat: string) => Rate) | undefined;
+  readonly chats: LRUCache<string, TokenBucket>;
+}
+
+export class RateLimiter {
+  readonly #channels: Channels;
+  readonly #clock: Clock;
+  readonly #buckets = new Map<string, Buckets>();
+
+  constructor(channels: Channels, clock: Clock) {
+    this.#channels = channels;
+    this.#clock = clock;
+  }
+
+  /** Leave for one call at once, or none at all. */
+  tryEnter(channel: string, chat: string): boolean {
+    const now = this.#clock.now();
+    const buckets = this.#of(channel, now);
+    const own = chatBucket(buckets, chat, now);
+    if ((own?.available(now) ?? 1) < 1 || (buckets.account?.available(now) ?? 1) < 1) return false;
+    own?.tryTake(now);
+    buckets.account?.tryTake(now);
+    return true;
+  }
+
+  /** Waits for leave for one call. Rejects with the signal's reason. */
+  async enter(channel: string, chat: string, signal: AbortSignal): Promise<void> {
+    // The chat first: one that waits for itself must not hold a token of the account, which the other chats need.
+    await this.#wait(chatBucket(this.#of(channel, this.#clock.now()), chat, this.#clock.now()), signal);
+    await this.#wait(this.#of(channel, this.#clock.now()).account, signal);
+  }
+
+  async #wait(bucket: TokenBucket | undefined, signal: AbortSignal): Promise<void> {
+    const ms = bucket?.reserve(this.#clock.now()) ?? 0;
+    if (ms > 0) await this.#clock.sleep(ms, signal);
+  }
+
+  #of(name: string, now: number): Buckets {
+    const spec = this.#channels.get(name)?.spec;
+    const key = JSON.stringify([spec?.type, spec?.rateLimit]);
+    const known = this.#buckets.get(name);
+    if (known?.key === key) return known;
+    const own = spec?.rateLimit;
+    const allowance = own === undefined && spec !== undefined ? PLATFORM[spec.type] : undefined;
+    const account = own === undefined ? allowance?.account : { perSecond: own.perSecond, burst: own.burst ?? own.perSecond };
+    const made: Buckets = {
+      key,
+      account: account === undefined ? undefined : new TokenBucket(account, now),
+      chatRate: allowance?.chat,
+      chats: new LRUCache({ max: MAX_CHATS }),
+    };
+    this.#buckets.set(name, made);
+    return made;
+  }
+}
+
+function chatBucket({ chatRate, chats }: Buckets, chat: string, now: number): TokenBucket | undefined {
+  if (chatRate === undefined) return undefined;
+  let bucket = chats.get(chat);
+  if (bucket === undefined) {
+    bucket = new TokenBucket(chatRate(chat), now);
+    chats.set(chat, bucket);
+  }
+  return bucket;
+}

@@ -1,0 +1,137 @@
+/** The three services of a shard on one address. Who may call what is decided here. */
+import { attach, inbox, sessions } from '@dovecote/proto';
+import { type Metadata, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
+import type { Histogram } from 'prom-client';
+import type { Clock } from '../lib/clock.ts';
+import { authenticate, CHANNEL_OPTIONS, callerOf, closeServer, handleUnary, listen, StatusError, status, toStatus } from '../lib/grpc.ts';
+import type { TokenReviewer } from '../lib/identity.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import type { AttachHub } from './attach/hub.ts';
+import { amend } from './inbox/amend.ts';
+import type { Inbox, InboxDeps } from './inbox/inbox.ts';
+import { stageAttachment } from './inbox/stage-attachment.ts';
+import type { Outbox } from './outbox/outbox.ts';
+import { explain } from './sessions/explain.ts';
+import { deadLetters, listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
+import { watchMessages, type WatchDeps } from './sessions/watch.ts';
+import type { Wake } from './wake/wake.ts';
+
+export interface ServeDeps {
+  readonly listen: string;
+  readonly reviewer: TokenReviewer;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly hub: AttachHub;
+  readonly inbox: Inbox;
+  readonly inboxDeps: InboxDeps;
+  readonly maxStagedBytes: () => number;
+  readonly sessionsDeps: SessionsDeps;
+  readonly watchDeps: WatchDeps;
+  readonly wake: Wake;
+  readonly outbox: Pick<Outbox, 'retry'>;
+  readonly enqueueSeconds: Pick<Histogram, 'observe'>;
+}
+
+const CLOSE_GRACE_MS = 5_000;
+
+/** Answers with the address it listens on. `close` ends streams, lets calls in hand finish, and waits. */
+export async function serve(deps: ServeDeps): Promise<{ readonly address: string; close(): Promise<void> }> {
+  const { log, clock } = deps;
+  const stopping = new AbortController();
+  const server = new Server({
+    ...CHANNEL_OPTIONS,
+    interceptors: [authenticate(deps.reviewer, 'dovecote-delivery', (caller) => caller.type === 'session' || caller.role !== 'proxy')],
+  });
+  const onInternal = (method: string) => (err: Error) => log.error({ method, err }, 'call failed');
+  /** A session's own runner may attach and nothing else. */
+  const forRoles = <Req, Res>(
+    method: string,
+    handler: (request: Req, signal: AbortSignal) => Promise<Res> | Res,
+  ): ((call: ServerUnaryCall<Req, Res>, callback: sendUnaryData<Res>) => void) =>
+    handleUnary(async (request: Req, call) => {
+      mustBeRole(call.metadata);
+      return handler(request, stopping.signal);
+    }, onInternal(method));
+
+  server.addService(inbox.InboxService, {
+    enqueue: forRoles('Enqueue', async (request: inbox.EnqueueRequest) => {
+      const startedAt = clock.now();
+      const response = await deps.inbox.enqueue(request);
+      deps.enqueueSeconds.observe((clock.now() - startedAt) / 1000);
+      return response;
+    }),
+    amend: forRoles('Amend', (request: inbox.AmendRequest) => amend({ ...deps.inboxDeps, inbox: deps.inbox }, request)),
+    recordDrop: forRoles('RecordDrop', async (request: inbox.RecordDropRequest) => {
+      await deps.inboxDeps.drops.record(request, clock.now());
+      return {};
+    }),
+    stageAttachment: (call, callback) => {
+      const staged = async (): Promise<inbox.StageAttachmentResponse> => {
+        mustBeRole(call.metadata);
+        if (deps.inboxDeps.space.full) throw new StatusError(status.RESOURCE_EXHAUSTED, 'the volume is full; send the attachment again later');
+        const { staging } = deps.inboxDeps;
+        return stageAttachment(call, { staging, random: deps.random, maxBytes: deps.maxStagedBytes });
+      };
+      staged().then(
+        (response) => callback(null, response),
+        (thrown: unknown) => callback(toStatus(deps.inbox.classify(thrown), onInternal('StageAttachment'))),
+      );
+    },
+  } satisfies inbox.InboxServer);
+
+  server.addService(attach.AttachService, { attach: (call) => deps.hub.serve(call) } satisfies attach.AttachServer);
+
+  server.addService(sessions.SessionsService, {
+    listSessions: forRoles('ListSessions', (request: sessions.ListSessionsRequest) => listSessions(deps.sessionsDeps, request)),
+    listMessages: forRoles('ListMessages', (request: sessions.ListMessagesRequest, signal) => listMessages(deps.sessionsDeps, request, signal)),
+    watchMessages: (call) => {
+      const gone = new AbortController();
+      const leave = (): void => gone.abort(new Error('the reader is gone'));
+      call.on('cancelled', leave);
+      call.on('close', leave);
+      const signal = AbortSignal.any([gone.signal, stopping.signal]);
+      const watch = async (): Promise<void> => {
+        mustBeRole(call.metadata);
+        await watchMessages(deps.watchDeps, call.request, call, signal);
+      };
+      watch().then(
+        () => call.end(),
+        (thrown: unknown) => {
+          if (signal.aborted) call.end();
+          else call.emit('error', toStatus(thrown, onInternal('WatchMessages')));
+        },
+      );
+    },
+    explain: forRoles('Explain', (request: sessions.ExplainRequest, signal) =>
+      explain({ ...deps.sessionsDeps, state: (session) => deps.wake.state(session) }, request, signal),
+    ),
+    listDrops: forRoles('ListDrops', (request: sessions.ListDropsRequest) => ({ drops: deps.sessionsDeps.drops.list(request) })),
+    listDeadLetters: forRoles('ListDeadLetters', (request: sessions.ListDeadLettersRequest) => deadLetters(deps.sessionsDeps, request)),
+    retryDeadLetter: forRoles('RetryDeadLetter', async (request: sessions.RetryDeadLetterRequest) => {
+      const [, session = '', seq = ''] = /^([^/]+)\/([0-9]+)$/.exec(request.id) ?? [];
+      if (!deps.sessionsDeps.cells.has(session)) return { found: false };
+      const again = await deps.outbox.retry(session, Number(seq));
+      if (again === undefined) return { found: false };
+      log.info({ id: request.id, requestedBy: request.requestedBy, seq: again }, 'dead letter is tried again');
+      if (again % 2 === 0) deps.wake.request(session);
+      return { found: true };
+    }),
+  } satisfies sessions.SessionsServer);
+
+  const address = await listen(server, deps.listen);
+  return {
+    address,
+    close: async () => {
+      stopping.abort(new Error('delivery is shutting down'));
+      deps.hub.close();
+      await closeServer(server, CLOSE_GRACE_MS);
+    },
+  };
+}
+
+function mustBeRole(metadata: Metadata): void {
+  const caller = callerOf(metadata);
+  if (caller.type !== 'role') throw new StatusError(status.PERMISSION_DENIED, 'a session may only attach');
+}

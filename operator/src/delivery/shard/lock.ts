@@ -1,0 +1,21 @@
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+
+/**
+ * Takes the shard for this process: an exclusive transaction on `shard.lock` that lasts until `release` or the process's end,
+ * because the kernel drops a dead process's file locks. Throws at once, with one sentence, when another process has it.
+ */
+export function lockShard(root: string, shard: string): { release(): void } {
+  const file = join(root, 'shard.lock');
+  const db = new Sqlite(file, { timeout: 0 });
+  try {
+    db.pragma('journal_mode = MEMORY'); // nothing is ever written, so nothing needs recovery
+    db.exec('BEGIN EXCLUSIVE');
+  } catch (e) {
+    db.close();
+    if (e instanceof Sqlite.SqliteError && e.code.startsWith('SQLITE_BUSY'))
+      throw new Error(`cannot start delivery for shard ${shard}: another process holds ${file}`, { cause: e });
+    throw e;
+  }
+  return { release: () => db.close() };
+}

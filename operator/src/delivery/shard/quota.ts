@@ -1,0 +1,95 @@
+/** Storage quotas: sizes of awake sessions each half minute, of all by the sweep; whoever stores too much is drained and told. */
+import { join } from 'node:path';
+import { type AgentGroup, byteCount } from '@dovecote/crds';
+import { agentHomeSubPath } from '@dovecote/proto';
+import { toError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Cells } from '../cells/cells.ts';
+import { measureFolder } from '../cells/measure.ts';
+import type { ShardIndex } from './index-db.ts';
+import type { StorageReports } from './storage-reports.ts';
+
+export interface QuotaDeps {
+  readonly cells: Cells;
+  readonly index: ShardIndex;
+  readonly storage: StorageReports;
+  readonly agentGroups: { get(name: string): AgentGroup | undefined };
+  readonly log: Log;
+  /** Drains the session if it is awake, and tells its chat when there is a text. */
+  readonly drainAndTell: (session: string, reason: 'QuotaExceeded' | 'VolumeFull', text: string | undefined) => void;
+}
+
+/** About a second of walking; a session with more files than this is measured as "at least". */
+const MAX_ENTRIES = 200_000;
+
+export class Quota {
+  readonly #deps: QuotaDeps;
+  readonly #growth = new Map<string, number>();
+
+  constructor(deps: QuotaDeps) {
+    this.#deps = deps;
+  }
+
+  /** Measures these sessions one after the other and acts on what is over its limit. One that fails does not end the others. */
+  async check(sessions: readonly string[], signal: AbortSignal): Promise<void> {
+    const homes = new Map<string, number>();
+    for (const session of sessions) {
+      signal.throwIfAborted();
+      try {
+        await this.#checkOne(session, homes, signal);
+      } catch (e) {
+        signal.throwIfAborted();
+        this.#deps.log.error({ session, err: toError(e) }, 'size of a session could not be measured');
+      }
+    }
+  }
+
+  /** The volume is full: measures the awake ones and drains the one that grew most since it was last measured. */
+  async relieve(awake: readonly string[], signal: AbortSignal): Promise<string | undefined> {
+    await this.check(awake, signal);
+    const [session] = [...awake].sort((a, b) => (this.#growth.get(b) ?? 0) - (this.#growth.get(a) ?? 0));
+    if (session === undefined) return undefined;
+    const message = 'The volume of its shard is full and this session grew fastest. It goes on when there is room.';
+    const text = 'The disk of this installation is full, and this conversation stored most. It was stopped and goes on when there is room.';
+    const news = this.#deps.storage.report(session, { reason: 'VolumeFull', message });
+    this.#deps.drainAndTell(session, 'VolumeFull', news ? text : undefined);
+    return session;
+  }
+
+  async #checkOne(session: string, homes: Map<string, number>, signal: AbortSignal): Promise<void> {
+    const { cells, index, agentGroups } = this.#deps;
+    const known = index.get(session);
+    if (known === undefined) return;
+    const { bytes } = await measureFolder(join(cells.root, 'cells', session), MAX_ENTRIES, signal);
+    this.#growth.set(session, bytes - known.size_bytes);
+    index.setSize(session, bytes);
+    const agent = agentGroups.get(known.agent_group);
+    if (agent === undefined) return;
+    const { storage, agentStorage } = agent.spec.limits;
+    const limit = byteCount(storage);
+    if (bytes > limit) {
+      this.#exceeded(session, `It stores ${bytes} bytes of the ${limit} that spec.limits.storage of AgentGroup ${known.agent_group} allows.`);
+      return;
+    }
+    if (agentStorage !== undefined) {
+      const { agent_group_uid } = known;
+      const home = homes.get(agent_group_uid) ?? (await measureFolder(join(cells.root, agentHomeSubPath(agent_group_uid)), MAX_ENTRIES, signal)).bytes;
+      homes.set(agent_group_uid, home);
+      const agentLimit = byteCount(agentStorage);
+      if (home > agentLimit) {
+        this.#exceeded(session, `The agent's shared folder stores ${home} bytes of the ${agentLimit} that spec.limits.agentStorage of AgentGroup ${known.agent_group} allows.`);
+        return;
+      }
+    }
+    this.#deps.storage.clear(session, 'QuotaExceeded');
+  }
+
+  #exceeded(session: string, message: string): void {
+    const text = `This conversation has used up its storage. ${message} It was stopped until there is room.`;
+    const news = this.#deps.storage.report(session, {
+      reason: 'QuotaExceeded',
+      message: `${message} Remove files, or raise the limit, and it goes on by itself.`,
+    });
+    this.#deps.drainAndTell(session, 'QuotaExceeded', news ? text : undefined);
+  }
+}

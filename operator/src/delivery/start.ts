@@ -1,0 +1,374 @@
+/**
+ * Delivery: the middle of a message's path, one process per shard. In: gateways (Inbox), runners (Attach). Out: rows in the cells,
+ * spec.awake, and gateways again (Platform). Folder order is the path: inbox, wake, attach, outbox; sweep finds what they miss.
+ */
+import { join } from 'node:path';
+import { byteCount } from '@dovecote/crds';
+import { platform, type sessions as sessionsProto } from '@dovecote/proto';
+import { credentials } from '@grpc/grpc-js';
+import type { Registry } from 'prom-client';
+import type { KubeMetrics } from '../kube/metrics.ts';
+import type { ResourceStore } from '../kube/store.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Reached } from '../lib/crash-point.ts';
+import { toError } from '../lib/errors.ts';
+import { CHANNEL_OPTIONS } from '../lib/grpc.ts';
+import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import { TaskGroup } from '../lib/task-group.ts';
+import { AttachHub, type RunnerEndpoint } from './attach/hub.ts';
+import { Background } from './background.ts';
+import { ShardCells } from './cells/cells.ts';
+import { makeFolder } from './cells/durable.ts';
+import { factsOf } from './cells/facts.ts';
+import { prepared } from './cells/statements.ts';
+import { Drops } from './inbox/drops.ts';
+import { Inbox, type InboxDeps } from './inbox/inbox.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { createDeliveryMetrics } from './metrics.ts';
+import { parseLane } from './outbox/address.ts';
+import { createOutbox } from './outbox/outbox.ts';
+import type { OutboxLimits } from './outbox/outbox-limits.ts';
+import { Projector } from './projection/projector.ts';
+import { createResources, fillResources } from './resources.ts';
+import { serve } from './serve.ts';
+import { activityOf } from './sessions/activity.ts';
+import { Feed } from './shard/feed.ts';
+import { openIndex } from './shard/index-db.ts';
+import { lockShard } from './shard/lock.ts';
+import { Quota } from './shard/quota.ts';
+import { rebuildIndex } from './shard/rebuild.ts';
+import { VolumeSpace } from './shard/space.ts';
+import { StorageReports } from './shard/storage-reports.ts';
+import { Sweep } from './sweep/sweep.ts';
+import { whoWaits } from './wake/notices.ts';
+import { Wake } from './wake/wake.ts';
+
+export interface DeliveryDeps {
+  readonly store: ResourceStore;
+  /** "0", "1", ... */
+  readonly shard: string;
+  /** folder of the shard's volume */
+  readonly root: string;
+  /** host:port; port 0 chooses one */
+  readonly listen: string;
+  /** Where gateways serve Platform: a gRPC target, such as dns:///dovecote-gateway:7071 */
+  readonly gatewayAddress: string;
+  readonly reviewer: TokenReviewer;
+  readonly tokens: TokenSource;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly kubeMetrics?: KubeMetrics;
+  readonly reached: Reached;
+  readonly limits?: Partial<Limits>;
+  readonly outboxLimits?: Partial<OutboxLimits>;
+  /** Another way to ask for the volume's free bytes, for tests. */
+  readonly freeBytes?: () => Promise<number>;
+}
+
+export interface Delivery {
+  readonly address: string;
+  /** what is missing, as sentences; empty: ready */
+  ready(): readonly string[];
+  /** Aborted, with the task's name, when a loop died: the process should end. */
+  readonly failed: AbortSignal;
+  /** How to reach an awake session's ContainerService. */
+  runner(session: string): RunnerEndpoint | undefined;
+  close(): Promise<void>;
+}
+
+/** All gateways behind one name take turns; one that is gone is left out. */
+const ROUND_ROBIN = { 'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }) };
+/** A volume that stays full is relieved of the next one after this long. */
+const RELIEVE_AGAIN_MS = 30_000;
+
+/** Takes the shard, makes sense of what is there, serves. Throws one sentence when another process has the shard. */
+export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
+  const { store, shard, root, clock, random, registry, reached } = deps;
+  const log = deps.log.child({ shard });
+  const limits: Limits = { ...DEFAULT_LIMITS, ...deps.limits };
+  const staging = join(root, 'incoming');
+  makeFolder(staging);
+  const lock = lockShard(root, shard);
+  const tasks = new TaskGroup();
+  const undo: (() => Promise<void> | void)[] = [() => lock.release()];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const metrics = createDeliveryMetrics(registry);
+    const index = openIndex(root, log);
+    undo.push(() => index.close());
+    const drops = new Drops(root);
+    undo.push(() => drops.close());
+    const cells = new ShardCells({ root, maxOpen: limits.maxOpenCells });
+    undo.push(() => cells.close());
+    await rebuildIndex({ cells, index, log, everything: index.unclean, signal: tasks.signal });
+
+    const resourcesDeps = { store, shard, clock, random, log, kubeMetrics: deps.kubeMetrics };
+    const resources = createResources(resourcesDeps);
+    const background = new Background({ log, failures: metrics.failures });
+    const feed = new Feed();
+    const storage = new StorageReports({ store, sessions: resources.sessions, background });
+    const client = new platform.PlatformClient(deps.gatewayAddress, credentials.createInsecure(), { ...CHANNEL_OPTIONS, ...ROUND_ROBIN });
+    undo.push(() => client.close());
+    const refresh = (session: string): void => index.setFacts(session, factsOf(cells.open(session).inbound));
+    const outbox = createOutbox({
+      cells,
+      platform: client,
+      tokens: deps.tokens,
+      channels: resources.channels,
+      destinations: resources.destinations,
+      clock,
+      random,
+      log,
+      registry,
+      reached,
+      ...(deps.outboxLimits !== undefined && { limits: deps.outboxLimits }),
+      onHostile: (session, error) => {
+        storage.report(session, { reason: 'OutboundRefused', message: `Its outbound.db is not read: ${error.message}` });
+      },
+      onChanged: (session, seqs) => {
+        refresh(session);
+        const { inbound, meta } = cells.open(session);
+        for (const seq of seqs) {
+          const lane = prepared(inbound, 'SELECT lane FROM delivered WHERE seq = ?').pluck().get(seq);
+          if (typeof lane !== 'string' || lane === '' || lane === meta.scope) continue;
+          const { channel, chat } = parseLane(lane);
+          if (channel !== '' && chat !== '') index.addChat(session, channel, chat);
+        }
+        feed.changed(session);
+      },
+    });
+    undo.push(() => outbox.close());
+    const hub = new AttachHub({
+      clock,
+      random,
+      log,
+      highestSeq: (session) =>
+        cells.has(session)
+          ? ((prepared(cells.open(session).inbound, 'SELECT max(seq) FROM messages_in').pluck().get() as number | null) ?? 0)
+          : undefined,
+      events: {
+        onAttached: (session) => {
+          metrics.attached.set(hub.size);
+          wake.onAttached(session);
+        },
+        onOutbox: (session) => background.run('read', session, () => read(session)),
+        onProgress: (session, progress) => wake.onProgress(session, progress),
+        onDrained: (session) => wake.onGone(session),
+        onDetached: (session) => {
+          metrics.attached.set(hub.size);
+          wake.onGone(session);
+        },
+      },
+    });
+    const read = async (session: string): Promise<void> => {
+      const { newRows, done, failed } = await outbox.read(session);
+      if (newRows + done.length + failed.length > 0) wake.active(session);
+    };
+    const projector = new Projector({ cells, agentGroups: resources.agentGroups, destinations: resources.destinations, log });
+    const wake: Wake = new Wake({
+      shard,
+      store,
+      sessions: resources.sessions,
+      agentGroups: resources.agentGroups,
+      cells,
+      index,
+      hub,
+      storage,
+      feed,
+      background,
+      limits,
+      clock,
+      random,
+      log,
+      metrics,
+      project: (session) => void projector.project(session),
+      read,
+      openOutbound: (session) => outbox.open(session),
+      notice: (session, notice) => outbox.notice(session, notice),
+    });
+    const drainAndTell = (session: string, reason: string, text: string | undefined): void => {
+      wake.putToSleep(session, reason);
+      if (text === undefined) return;
+      background.run('notice', session, async () => {
+        const whom = whoWaits(cells.open(session));
+        if (whom === undefined) return;
+        const { seq, ...chat } = whom;
+        await outbox.notice(session, { id: `storage/${reason}/${seq}/${Math.floor(clock.now() / 60_000)}`, ...chat, text });
+      });
+    };
+    const quota = new Quota({ cells, index, storage, agentGroups: resources.agentGroups, log, drainAndTell });
+    const heldFor = (reason: string): string[] =>
+      resources.sessions.list().flatMap(({ metadata: { name } }) => (storage.current(name).reason === reason ? [name] : []));
+    let relievedAt = 0;
+    const relieve = (): void => {
+      relievedAt = clock.now();
+      background.run('relieve', '', async (signal) => {
+        const session = await quota.relieve(wake.awake(), signal);
+        if (session !== undefined) log.error({ session }, 'volume is full, the session that grew fastest is drained');
+      });
+    };
+    const space = new VolumeSpace({
+      root,
+      reserveBytes: limits.reserveBytes,
+      lowSpaceBytes: limits.lowSpaceBytes,
+      log,
+      freeBytesGauge: metrics.freeBytes,
+      ...(deps.freeBytes !== undefined && { freeBytes: deps.freeBytes }),
+      onChange: (full) => {
+        metrics.full.set(full ? 1 : 0);
+        if (full) relieve();
+        else for (const session of heldFor('VolumeFull')) storage.clear(session, 'VolumeFull');
+      },
+    });
+    const maxAttachmentBytes = (channel: string | null): number => {
+      const size = channel === null ? undefined : resources.channels.get(channel)?.spec.maxAttachmentBytes;
+      return size === undefined ? limits.defaultAttachmentBytes : byteCount(size);
+    };
+    const inboxDeps: InboxDeps = {
+      shard,
+      cells,
+      index,
+      agentGroups: resources.agentGroups,
+      sessions: resources.sessions,
+      staging,
+      space,
+      drops,
+      clock,
+      log,
+      reached,
+      events: metrics.events,
+      maxAttachmentBytes,
+      maxMessageAttachmentBytes: limits.maxMessageAttachmentBytes,
+      onCreated: (session) => void projector.project(session),
+      onAppended: (session, rows) => {
+        try {
+          refresh(session);
+          for (const { message } of rows) if (message.channel !== null && message.chat !== null) index.addChat(session, message.channel, message.chat);
+          feed.changed(session);
+          if (!rows.some(({ trigger }) => trigger)) return;
+          wake.active(session);
+          wake.request(session);
+        } catch (e) {
+          log.error({ session, err: toError(e) }, 'session could not be woken, the next tick tries again');
+        }
+      },
+    };
+    const inbox = new Inbox(inboxDeps);
+    const sweep = new Sweep({
+      shard,
+      store,
+      sessions: resources.sessions,
+      agentGroups: resources.agentGroups,
+      cells,
+      index,
+      storage,
+      wake,
+      staging,
+      limits,
+      clock,
+      log,
+      metrics,
+      read,
+    });
+
+    const reproject = (agent: string): void => {
+      for (const session of wake.awake()) {
+        if (index.get(session)?.agent_group === agent && projector.project(session)) hub.projectionChanged(session);
+      }
+    };
+    resources.agentGroups.onChange(({ object }) => reproject(object.metadata.name));
+    resources.destinations.onChange(({ object }) => reproject(object.spec.agentGroupRef));
+    resources.sessions.onChange(({ type, object }) => {
+      const { name } = object.metadata;
+      storage.forget(name);
+      wake.onSession(name, type === 'DELETED' ? undefined : object);
+      // Its Pod is gone: what it left half-written is rolled back, what it wrote last is read.
+      if (type === 'MODIFIED' && sweep.isAsleep(name) && cells.has(name)) {
+        background.run('final-read', name, async () => {
+          cells.recover(name);
+          await read(name);
+        });
+      }
+    });
+    undo.push(() => tasks.close());
+    undo.push(() => background.close());
+    await fillResources(resources, resourcesDeps, tasks);
+    await space.check();
+    await sweep.adoptAll(tasks.signal);
+
+    const activity = (session: string): sessionsProto.Activity =>
+      activityOf(session, { state: wake.state(session), queuePosition: wake.queuePosition(session), progress: hub.progress(session) });
+    const server = await serve({
+      listen: deps.listen,
+      reviewer: deps.reviewer,
+      clock,
+      random,
+      log,
+      hub,
+      inbox,
+      inboxDeps,
+      maxStagedBytes: () => Math.max(limits.defaultAttachmentBytes, ...resources.channels.list().map(({ metadata }) => maxAttachmentBytes(metadata.name))),
+      sessionsDeps: { cells, index, drops, clock, log, wake },
+      watchDeps: { cells, index, feed, clock, activity },
+      wake,
+      outbox,
+      enqueueSeconds: metrics.enqueueSeconds,
+    });
+    undo.push(() => server.close());
+
+    let looks = 0;
+    tasks.run('tick', async (signal) => {
+      for (;;) {
+        for (const session of wake.awake()) background.run('read', session, () => read(session));
+        wake.tick();
+        // Nobody writes while all sleep: then once a minute is enough.
+        if (looks % 60 === 0 || space.full || wake.awake().length > 0) background.run('space', '', () => space.check());
+        if (space.full && clock.now() - relievedAt >= RELIEVE_AGAIN_MS) relieve();
+        looks += 1;
+        await stoppable(clock.sleep(limits.pollMs, signal));
+        if (signal.aborted) return;
+      }
+    });
+    tasks.run('measure', async (signal) => {
+      for (;;) {
+        await stoppable(clock.sleep(limits.measureMs, signal));
+        if (signal.aborted) return;
+        await stoppable(quota.check([...new Set([...wake.awake(), ...heldFor('QuotaExceeded')])], signal), signal);
+      }
+    });
+    tasks.run('sweep', async (signal) => {
+      await stoppable(sweep.each('resume', signal, (session) => outbox.resume(session)), signal);
+      for (;;) {
+        await stoppable(sweep.run(signal), signal);
+        await stoppable(clock.sleep(limits.sweepMs, signal));
+        if (signal.aborted) return;
+      }
+    });
+    log.info({ address: server.address, cells: index.names().length }, 'delivery serves its shard');
+    return {
+      address: server.address,
+      ready: () => (tasks.signal.aborted ? [`delivery of shard ${shard} is ending: ${toError(tasks.signal.reason).message}`] : []),
+      failed: tasks.signal,
+      runner: (session) => hub.endpoint(session),
+      close,
+    };
+  } catch (e) {
+    await close();
+    throw e;
+  }
+}
+
+/** A wait that the shutdown cuts short is no failure. Without a signal every rejection counts as that: only sleeps come without. */
+async function stoppable(work: Promise<unknown>, signal?: AbortSignal): Promise<void> {
+  try {
+    await work;
+  } catch (e) {
+    if (signal !== undefined && !signal.aborted) throw e;
+  }
+}

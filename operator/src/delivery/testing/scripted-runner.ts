@@ -1,0 +1,116 @@
+/**
+ * Test double of a runner: the real Attach stream and the real two files, and in place of a model a function from text to text.
+ * Each answer is one transaction, as a step's is.
+ */
+import { join } from 'node:path';
+import { attach, INBOUND_DB, type MessageInRow, OUTBOUND_DB, openInboundReader, openOutboundWriter } from '@dovecote/proto';
+import { credentials, Metadata } from '@grpc/grpc-js';
+import type { Database } from 'better-sqlite3';
+
+export interface ScriptedRunnerOptions {
+  readonly address: string;
+  readonly session: string;
+  readonly podUid: string;
+  readonly in: string;
+  readonly out: string;
+  /** undefined: stays silent, but the message is done */
+  readonly answer: (row: MessageInRow) => string | undefined;
+  readonly instance?: string;
+}
+
+export class ScriptedRunner {
+  readonly received: attach.AttachResponse[] = [];
+  readonly ended: Promise<string>;
+  #client: attach.AttachClient;
+  #stream: ReturnType<attach.AttachClient['attach']>;
+  #in: Database;
+  #out: Database;
+  readonly #options: ScriptedRunnerOptions;
+  #draining = false;
+  #turn = 0;
+
+  constructor(options: ScriptedRunnerOptions) {
+    this.#options = options;
+    this.#in = openInboundReader(join(options.in, INBOUND_DB));
+    this.#out = openOutboundWriter(join(options.out, OUTBOUND_DB));
+    this.#client = new attach.AttachClient(options.address, credentials.createInsecure());
+    const metadata = new Metadata();
+    metadata.set('authorization', `Bearer session:${options.session}:${options.podUid}`);
+    this.#stream = this.#client.attach(metadata);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    this.ended = promise;
+    this.#stream.on('data', (message: attach.AttachResponse) => this.#heard(message));
+    this.#stream.on('error', (error) => resolve(error.message));
+    this.#stream.on('end', () => resolve('end'));
+    this.#send({
+      $case: 'hello',
+      value: {
+        session: options.session,
+        runnerVersion: 'scripted',
+        inboundSchema: 1,
+        outboundSchema: 1,
+        containerServiceAddress: '127.0.0.1:9090',
+        containerServiceCertificate: 'PEM',
+        instance: options.instance ?? `${options.session}-${options.podUid}`,
+      },
+    });
+  }
+
+  progress(phase: attach.Progress_Phase, activity = ''): void {
+    this.#send({ $case: 'progress', value: { phase, turnId: '', activity, deadlineMs: 0, atMs: 0 } });
+  }
+
+  /** Answers everything that waits, each in a transaction of its own, and rings. */
+  work(): void {
+    const done = new Set(this.#out.prepare('SELECT in_seq FROM acks').pluck().all() as number[]);
+    const rows = this.#in.prepare("SELECT * FROM messages_in WHERE status = 'pending' ORDER BY seq").all() as MessageInRow[];
+    for (const row of rows) {
+      if (done.has(row.seq)) continue;
+      this.#turn += 1;
+      this.#out
+        .transaction(() => {
+          this.#out.prepare("INSERT INTO acks (in_seq, state, turn_id, at) VALUES (?, 'done', ?, ?)").run(row.seq, `t${this.#turn}`, row.created_at);
+          const text = row.trigger === 1 ? this.#options.answer(row) : undefined;
+          if (text === undefined) return;
+          const own = (this.#out.prepare('SELECT max(seq) FROM messages_out').pluck().get() as number | null) ?? -1;
+          const seq = Math.max(own, row.seq - 1) + 2;
+          this.#out
+            .prepare("INSERT INTO messages_out (seq, id, kind, in_reply_to, content, created_at) VALUES (?, ?, 'chat', ?, ?, ?)")
+            .run(seq, `${row.seq}/0/0`, row.seq, JSON.stringify({ text }), row.created_at);
+        })
+        .immediate();
+    }
+    if (rows.length > 0) this.#send({ $case: 'outbox', value: { seq: 0 } });
+  }
+
+  drained(reason = 'Idle'): void {
+    this.#send({ $case: 'drained', value: { reason, checkpointed: false } });
+  }
+
+  close(): void {
+    this.#stream.cancel();
+    this.#client.close();
+    if (this.#in.open) this.#in.close();
+    if (this.#out.open) this.#out.close();
+  }
+
+  #heard(response: attach.AttachResponse): void {
+    this.received.push(response);
+    switch (response.message?.$case) {
+      case 'welcome':
+      case 'inbox':
+        if (!this.#draining) this.work();
+        this.progress(attach.Progress_Phase.IDLE);
+        return;
+      case 'drain':
+        this.#draining = true;
+        this.drained(response.message.value.reason);
+        return;
+      default:
+    }
+  }
+
+  #send(message: attach.AttachRequest['message']): void {
+    this.#stream.write({ message });
+  }
+}

@@ -1,0 +1,65 @@
+/** What delivery writes of a Session: its making, spec.awake and one annotation. Everything else is the controller's or people's. */
+import { API_VERSION, type AgentGroup, type Session } from '@dovecote/crds';
+import type { MetaRow } from '@dovecote/proto';
+import { ConflictError } from '../../kube/errors.ts';
+import { sessions } from '../../kube/resource-types.ts';
+import type { NewObject, ResourceStore } from '../../kube/store.ts';
+import { parseScope } from '../../lib/scope.ts';
+
+export const FIELD_MANAGER = 'dovecote-delivery';
+/** JSON {reason, message}: the controller turns it into the condition StorageOk. */
+export const STORAGE_ANNOTATION = 'dovecote.dev/storage';
+
+/** The object of a cell, from what the cell says of itself. */
+export function newSession(meta: MetaRow, shard: string, agent: AgentGroup, awake: boolean): NewObject<Session> {
+  const chat = parseScope(meta.scope);
+  return {
+    metadata: {
+      name: meta.session,
+      labels: { 'app.kubernetes.io/managed-by': 'dovecote', 'dovecote.dev/agent-group': meta.agent_group, 'dovecote.dev/shard': shard },
+      ownerReferences: [{ apiVersion: API_VERSION, kind: 'AgentGroup', name: agent.metadata.name, uid: agent.metadata.uid }],
+    },
+    spec: {
+      agentGroupRef: meta.agent_group,
+      agentGroupUid: meta.agent_group_uid,
+      shard,
+      scope: meta.scope,
+      generation: meta.generation,
+      type: meta.type as Session['spec']['type'],
+      awake,
+      ...(meta.title !== null && meta.title !== '' && { title: meta.title.slice(0, 256) }),
+      ...(chat !== undefined && {
+        channelRef: chat.channel,
+        chatId: chat.chat,
+        ...(chat.thread !== undefined && chat.thread.length <= 256 && { thread: chat.thread }),
+      }),
+    },
+  };
+}
+
+/**
+ * Makes the object awake: one create when it does not exist, one patch when it does. `known` is what the cache says; when it is
+ * wrong, the other call follows. Throws the store's errors.
+ */
+export async function writeAwake(
+  store: ResourceStore,
+  session: { readonly known: boolean; readonly name: string; readonly awake: boolean; readonly object: () => NewObject<Session> },
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { fieldManager: FIELD_MANAGER, signal };
+  const patch = () => store.patch(sessions, session.name, { spec: { awake: session.awake } }, options);
+  if (session.known && (await patch()) !== undefined) return;
+  if (!session.awake) return; // gone, and nobody needs it
+  try {
+    await store.create(sessions, session.object(), options);
+  } catch (e) {
+    if (!(e instanceof ConflictError)) throw e;
+    await patch(); // it exists, the cache only does not know yet
+  }
+}
+
+/** undefined: the object is gone. */
+export async function writeStorage(store: ResourceStore, session: string, report: { reason: string; message: string }, signal: AbortSignal): Promise<void> {
+  const metadata = { annotations: { [STORAGE_ANNOTATION]: JSON.stringify(report) } };
+  await store.patch(sessions, session, { metadata }, { fieldManager: FIELD_MANAGER, signal });
+}

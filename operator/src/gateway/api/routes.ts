@@ -1,0 +1,230 @@
+/**
+ * The HTTP API of the web chat, the console and the command line. It keeps nothing: messages go in by the same door as a
+ * platform's, and everything shown is read from the shards. Errors are `{message}` with a sentence for people.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { sessions } from '@dovecote/proto';
+import type { Metadata } from '@grpc/grpc-js';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Clock } from '../../lib/clock.ts';
+import { TerminalError, WaitingError } from '../../lib/errors.ts';
+import { fromGrpc, unary } from '../../lib/grpc.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Authorizer, Wanted } from './authorize.ts';
+import { streamChat } from './chat-stream.ts';
+
+/** One message of the web chat as the page sends it. `id` is the page's own and makes sending again harmless. */
+export interface ChatMessageInput {
+  readonly channel: string;
+  readonly chat: string;
+  readonly id: string;
+  readonly text: string;
+  readonly user: string;
+}
+
+/** What became of it: `refused` has a sentence for each reason why an agent did not get it. */
+export interface Received {
+  readonly eventId: string;
+  readonly refused: readonly string[];
+}
+
+export interface ApiDeps {
+  readonly authorizer: Authorizer;
+  /** every shard that holds sessions, by name */
+  readonly clients: () => ReadonlyMap<string, sessions.SessionsClient>;
+  readonly metadata: () => Promise<Metadata>;
+  /** Throws a WaitingError when it could not be stored: the page tries again. */
+  readonly receive: (message: ChatMessageInput) => Promise<Received>;
+  /** names of the Channels of type local */
+  readonly localChannels: () => readonly string[];
+  readonly clock: Clock;
+  readonly stop: AbortSignal;
+  readonly log: Log;
+}
+
+const DEADLINE_MS = 10_000;
+/** A proxy in between drops a stream on which nothing comes. */
+const KEEPALIVE_MS = 15_000;
+const Message = z.object({
+  id: z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[A-Za-z0-9_-]+$/),
+  text: z.string().min(1).max(100_000),
+});
+const page = readFileSync(new URL(import.meta.url.endsWith('.ts') ? '../web/chat.html' : './chat.html', import.meta.url), 'utf8');
+
+export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void> {
+  /** The user, or undefined when the reply has been sent. */
+  async function userOf(request: FastifyRequest, reply: FastifyReply, wanted: Wanted): Promise<string | undefined> {
+    const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
+    const answer = await deps.authorizer.authorize(token, wanted);
+    if (answer.allowed) return answer.user;
+    await reply.code(answer.status).send({ message: answer.sentence });
+    return undefined;
+  }
+
+  /** The same question to every shard. One that does not answer fails the request: a list with a hole would look whole. */
+  async function askAll<T>(action: string, ask: (client: sessions.SessionsClient, metadata: Metadata) => Promise<T>): Promise<T[]> {
+    const metadata = await deps.metadata();
+    return Promise.all(
+      [...deps.clients().values()].map((client) =>
+        ask(client, metadata).catch((e: unknown) => {
+          throw fromGrpc(action, e);
+        }),
+      ),
+    );
+  }
+
+  return async (app) => {
+    app.setErrorHandler(async (error, _request, reply) => {
+      if (error instanceof WaitingError) return reply.code(503).header('retry-after', '1').send({ message: error.message });
+      if (error instanceof TerminalError) return reply.code(400).send({ message: error.message });
+      const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500;
+      if (status >= 500) deps.log.error({ err: error }, 'api request failed');
+      return reply
+        .code(status)
+        .send({ message: status >= 500 ? 'something went wrong; the log of the gateway has it' : (error as Error).message });
+    });
+
+    app.get('/', async (_request, reply) => reply.redirect('/chat/'));
+    app.get('/chat/*', async (_request, reply) => {
+      const [channel] = deps.localChannels();
+      if (channel === undefined) return reply.code(404).send({ message: 'there is no Channel of type local: the web chat needs one' });
+      const nonce = randomBytes(16).toString('base64');
+      return reply
+        .header(
+          'content-security-policy',
+          `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+        )
+        .header('x-content-type-options', 'nosniff')
+        .header('cache-control', 'no-store')
+        .type('text/html; charset=utf-8')
+        .send(page.replace('__NONCE__', nonce).replace('__CHANNEL__', channel));
+    });
+
+    app.post<{ Params: { channel: string; chat: string } }>('/api/channels/:channel/chats/:chat/messages', async (request, reply) => {
+      const { channel, chat } = request.params;
+      const user = await userOf(request, reply, { verb: 'chat', resource: 'channels', name: channel });
+      if (user === undefined) return reply;
+      if (!deps.localChannels().includes(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
+      const message = Message.safeParse(request.body);
+      if (!message.success)
+        return reply.code(400).send({
+          message: `the message cannot be read: ${message.error.issues.map((i) => `${i.path.join('.')} ${i.message}`).join('; ')}`,
+        });
+      return deps.receive({ channel, chat, user, ...message.data });
+    });
+
+    app.get<{ Params: { channel: string; chat: string }; Querystring: { after?: string } }>(
+      '/api/channels/:channel/chats/:chat/events',
+      async (request, reply) => {
+        const { channel, chat } = request.params;
+        const user = await userOf(request, reply, { verb: 'chat', resource: 'channels', name: channel });
+        if (user === undefined) return reply;
+        const gone = new AbortController();
+        reply.raw.once('close', () => gone.abort());
+        reply.hijack();
+        reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+        reply.raw.write(': open\n\n');
+        const keepalive = AbortSignal.any([gone.signal, deps.stop]);
+        const write = async (text: string): Promise<void> => {
+          if (!reply.raw.write(text)) await once(reply.raw, 'drain', { signal: keepalive });
+        };
+        try {
+          await streamChat({
+            clients: deps.clients(),
+            metadata: deps.metadata,
+            channel,
+            chat,
+            after: request.headers['last-event-id']?.toString() ?? request.query.after ?? '',
+            signal: keepalive,
+            clock: deps.clock,
+            keepaliveMs: KEEPALIVE_MS,
+            keepalive: () => write(': still here\n\n'),
+            emit: ({ id, event, data }) =>
+              write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`),
+          });
+        } catch (e) {
+          if (!keepalive.aborted) deps.log.info({ channel, reason: fromGrpc('follow the chat', e).message }, 'chat stream ended');
+        } finally {
+          reply.raw.end();
+        }
+        return reply;
+      },
+    );
+
+    app.get<{ Querystring: { agent?: string; limit?: string } }>('/api/sessions', async (request, reply) => {
+      if ((await userOf(request, reply, { verb: 'list', resource: 'sessions' })) === undefined) return reply;
+      const wanted = { agentGroup: request.query.agent ?? '', limit: Number(request.query.limit ?? 100) };
+      const lists = await askAll('list sessions', (client, metadata) =>
+        unary(client, client.listSessions, wanted, { metadata, deadlineMs: DEADLINE_MS }),
+      );
+      return { sessions: lists.flatMap((list) => list.sessions).sort((a, b) => b.lastActivityMs - a.lastActivityMs) };
+    });
+
+    app.get<{ Params: { session: string }; Querystring: { after?: string; limit?: string } }>(
+      '/api/sessions/:session/messages',
+      async (request, reply) => {
+        const { session } = request.params;
+        if ((await userOf(request, reply, { verb: 'get', resource: 'sessions', name: session })) === undefined) return reply;
+        const wanted = { session, afterCursor: request.query.after ?? '', limit: Number(request.query.limit ?? 200) };
+        const lists = await askAll('list messages', (client, metadata) =>
+          unary(client, client.listMessages, wanted, { metadata, deadlineMs: DEADLINE_MS }),
+        );
+        return { messages: lists.flatMap((list) => list.messages) };
+      },
+    );
+
+    app.get<{ Querystring: { id?: string } }>('/api/why', async (request, reply) => {
+      if ((await userOf(request, reply, { verb: 'list', resource: 'sessions' })) === undefined) return reply;
+      const id = request.query.id ?? '';
+      if (id === '') return reply.code(400).send({ message: 'id is needed: an event id, a platform message id, or <session>/<seq>' });
+      const answers = await askAll('explain', (client, metadata) =>
+        unary(client, client.explain, { id }, { metadata, deadlineMs: DEADLINE_MS }),
+      );
+      const found = answers.filter((answer) => answer.found);
+      if (found.length === 0)
+        return reply.code(404).send({ message: `nothing is recorded of ${id}: it never reached a gateway, or its session is gone` });
+      return { found };
+    });
+
+    app.get<{ Querystring: { channel?: string; chat?: string; sender?: string } }>('/api/drops', async (request, reply) => {
+      if ((await userOf(request, reply, { verb: 'list', resource: 'sessions' })) === undefined) return reply;
+      const wanted = {
+        channel: request.query.channel ?? '',
+        chat: request.query.chat ?? '',
+        sender: request.query.sender ?? '',
+        limit: 200,
+      };
+      const lists = await askAll('list drops', (client, metadata) =>
+        unary(client, client.listDrops, wanted, { metadata, deadlineMs: DEADLINE_MS }),
+      );
+      return { drops: lists.flatMap((list) => list.drops).sort((a, b) => b.lastMs - a.lastMs) };
+    });
+
+    app.get<{ Querystring: { session?: string } }>('/api/dead-letters', async (request, reply) => {
+      if ((await userOf(request, reply, { verb: 'list', resource: 'sessions' })) === undefined) return reply;
+      const wanted = { session: request.query.session ?? '', limit: 200 };
+      const lists = await askAll('list dead letters', (client, metadata) =>
+        unary(client, client.listDeadLetters, wanted, { metadata, deadlineMs: DEADLINE_MS }),
+      );
+      return { deadLetters: lists.flatMap((list) => list.deadLetters).sort((a, b) => b.deadAtMs - a.deadAtMs) };
+    });
+
+    app.post<{ Body: { id?: string } }>('/api/dead-letters/retry', async (request, reply) => {
+      const id = request.body?.id ?? '';
+      const user = await userOf(request, reply, { verb: 'patch', resource: 'sessions', name: id.split('/')[0] ?? '' });
+      if (user === undefined) return reply;
+      const answers = await askAll('retry the dead letter', (client, metadata) =>
+        unary(client, client.retryDeadLetter, { id, requestedBy: user }, { metadata, deadlineMs: DEADLINE_MS }),
+      );
+      if (!answers.some((answer) => answer.found)) return reply.code(404).send({ message: `there is no dead letter ${id}` });
+      return { retried: id };
+    });
+  };
+}

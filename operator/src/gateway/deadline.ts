@@ -1,0 +1,36 @@
+import type { Clock } from '../lib/clock.ts';
+
+/** Something took longer than it may. */
+export class DeadlineError extends Error {
+  override readonly name = 'DeadlineError';
+}
+
+/**
+ * Runs `work` for at most `ms`, or until `parent` aborts: then its signal aborts and the promise rejects at once (DeadlineError, or
+ * the parent's reason), whether or not `work` heeds the signal. `what` completes "... took longer than ... ms".
+ */
+export async function withDeadline<T>(
+  clock: Clock,
+  what: string,
+  ms: number,
+  parent: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const expired = new AbortController();
+  const timer = new AbortController();
+  const signal = parent === undefined ? expired.signal : AbortSignal.any([expired.signal, parent]);
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  signal.addEventListener('abort', () => aborted.reject(signal.reason), { once: true });
+  const timed = clock.sleep(ms, timer.signal).then(
+    () => expired.abort(new DeadlineError(`${what} took longer than ${ms} ms`)),
+    () => {}, // the work was faster
+  );
+  try {
+    return await Promise.race([work(signal), aborted.promise]);
+  } finally {
+    timer.abort();
+    aborted.promise.catch(() => {}); // nobody waits for it any more
+    await timed;
+  }
+}

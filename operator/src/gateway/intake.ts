@@ -1,0 +1,330 @@
+/**
+ * Hops 3 and 4 in one place: an event from a platform is routed, and every decision about it is made durable in delivery. Only
+ * then `receive` resolves, and only then may anyone acknowledge the platform.
+ */
+import { createHash } from 'node:crypto';
+import { type AgentGroup, byteCount, type Channel } from '@dovecote/crds';
+import { inbox } from '@dovecote/proto';
+import { LRUCache } from 'lru-cache';
+import { backoffMs } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Reached } from '../lib/crash-point.ts';
+import { TerminalError, toError, WaitingError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import { shardOf } from '../lib/rendezvous.ts';
+import { chatScope } from '../lib/scope.ts';
+import type { IncomingAttachment, IncomingEvent, IncomingMessage } from './channels/channel.ts';
+import { ChatOrder } from './chat-order.ts';
+import { withDeadline } from './deadline.ts';
+import type { ShardInbox } from './inbox-client/inbox-client.ts';
+import { AttachmentError, stageAttachment } from './inbox-client/stage-attachment.ts';
+import type { GatewayMetrics } from './metrics.ts';
+import type { GatewayObjects } from './objects.ts';
+import type { Amend, Decision, Deliver, Drop } from './routing/decision.ts';
+import { DropReason } from './routing/drop-reason.ts';
+import { route } from './routing/route.ts';
+
+export interface IntakeLimits {
+  /** Events worked on at once, over all chats. */
+  readonly concurrent: number;
+  /** Events that wait for their turn; one more is refused, and the platform sends it again. */
+  readonly waiting: number;
+  /** How long one event may take, downloads of its attachments apart. */
+  readonly eventMs: number;
+  /** How long the attachments of one event may take. */
+  readonly attachmentsMs: number;
+  /** All attachments of one message together. */
+  readonly messageBytes: number;
+}
+
+export const INTAKE_LIMITS: IntakeLimits = {
+  concurrent: 256,
+  waiting: 4_000,
+  eventMs: 30_000,
+  attachmentsMs: 300_000,
+  messageBytes: 100 * 1024 * 1024,
+};
+
+/** A shard that restarts is back in seconds: worth waiting for, as a platform comes again in a minute. */
+const RETRY = { baseMs: 100, maxMs: 2_000 };
+/** What is known to be durable, so that a platform that repeats itself is answered without fetching attachments again. A cache: delivery knows it all. */
+const STORED = { max: 20_000, ttl: 15 * 60_000 };
+
+export class Intake {
+  readonly #deps: IntakeDeps;
+  readonly #order = new ChatOrder();
+  readonly #stored: LRUCache<string, Receipt>;
+  readonly #stop = new AbortController();
+  #active = 0;
+  readonly #turns: (() => void)[] = [];
+
+  constructor(deps: IntakeDeps) {
+    this.#deps = deps;
+    this.#stored = new LRUCache({ ...STORED, perf: { now: () => deps.clock.now() } });
+  }
+
+  /**
+   * Resolves when every decision on every event is durable. Rejects when one is not: WaitingError, DeadlineError or Error; the
+   * platform must then send the events again, and what was stored meanwhile is found out by its event id. Events of one chat are
+   * stored in the order in which they were received; one that fails holds back those behind it in the same call.
+   */
+  async receive(channel: Channel, events: readonly IncomingEvent[]): Promise<readonly Receipt[]> {
+    const byChat = Map.groupBy(events, (event) => event.chat);
+    const results = await Promise.allSettled(
+      [...byChat].map(([chat, ofChat]) => {
+        if (this.#turns.length >= this.#deps.limits.waiting) {
+          return Promise.reject(new WaitingError('Busy', 'cannot take the event: too many others wait', 1_000));
+        }
+        return this.#order.run(`${channel.metadata.name}\0${chat}`, async () => {
+          const receipts: Receipt[] = [];
+          for (const event of ofChat) receipts.push(await this.#one(channel, event));
+          return receipts;
+        });
+      }),
+    );
+    return results.flatMap((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
+  }
+
+  /** Ends what waits for a shard or a download; resolves when nothing is in hand. */
+  async close(): Promise<void> {
+    this.#stop.abort(new WaitingError('Closing', 'cannot take the event: this gateway shuts down', 1_000));
+    await this.#order.idle();
+  }
+
+  async #one(channel: Channel, event: IncomingEvent): Promise<Receipt> {
+    const known = this.#stored.get(event.eventId);
+    if (known !== undefined) return known;
+    const release = await this.#turn();
+    try {
+      this.#stop.signal.throwIfAborted();
+      const hasFiles = event.type === 'message' && event.attachments.length > 0;
+      const ms = this.#deps.limits.eventMs + (hasFiles ? this.#deps.limits.attachmentsMs : 0);
+      const drops = await withDeadline(this.#deps.clock, `storing event ${event.eventId}`, ms, this.#stop.signal, (signal) =>
+        this.#store(channel, event, signal),
+      );
+      const receipt: Receipt = { eventId: event.eventId, drops };
+      this.#stored.set(event.eventId, receipt);
+      return receipt;
+    } catch (thrown) {
+      const error = toError(thrown);
+      this.#deps.log.warn(
+        { eventId: event.eventId, channel: channel.metadata.name, err: error },
+        'event could not be stored, the platform is asked to send it again',
+      );
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  async #store(channel: Channel, event: IncomingEvent, signal: AbortSignal): Promise<readonly Drop[]> {
+    const { name } = channel.metadata;
+    const group = this.#deps.objects.chats().match(name, event.chat, event.chatClass);
+    const decisions = route(name, event, group);
+    this.#deps.reached('gateway/before-enqueue');
+    // Begun in order of priority; none waits for another, so that a shard that is down does not keep an event from the others.
+    const results = await Promise.allSettled(decisions.map((decision) => this.#apply(channel, event, decision, signal)));
+    return results.flatMap((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value ?? [];
+    });
+  }
+
+  /** Makes one decision durable. What it answers is why nobody hears of the event after all. */
+  async #apply(channel: Channel, event: IncomingEvent, decision: Decision, signal: AbortSignal): Promise<Drop | undefined> {
+    const drop = decision.type === 'drop' ? decision : await this.#hand(channel, event, decision, signal);
+    if (drop !== undefined) await this.#retrying(() => this.#recordDrop(channel, event, drop, signal), signal);
+    const reason = drop?.reason ?? (decision.type === 'deliver' ? decision.reason : '');
+    this.#deps.metrics.decisions.inc({ channel: channel.metadata.name, decision: drop === undefined ? decision.type : 'drop', reason });
+    return drop;
+  }
+
+  async #hand(channel: Channel, event: IncomingEvent, decision: Deliver | Amend, signal: AbortSignal): Promise<Drop | undefined> {
+    const { agentGroup } = decision;
+    const agent = this.#deps.objects.agentGroup(agentGroup);
+    if (agent === undefined) {
+      const detail = `the AgentGroup ${agentGroup}, which the MessagingGroup of this chat names, does not exist`;
+      return { type: 'drop', agentGroup, reason: DropReason.AgentMissing, detail };
+    }
+    try {
+      if (decision.type === 'amend') await this.#retrying(() => this.#amend(channel, event, decision, agent, signal), signal);
+      else if (event.type === 'message') await this.#deliver(channel, event, decision, agent, signal);
+      return undefined;
+    } catch (thrown) {
+      if (!refusedForGood(thrown)) throw thrown;
+      return { type: 'drop', agentGroup, reason: DropReason.InboxRefused, detail: thrown.message };
+    }
+  }
+
+  async #deliver(channel: Channel, event: IncomingMessage, decision: Deliver, agent: AgentGroup, signal: AbortSignal): Promise<void> {
+    // An agent that is quite new has its shard in a moment.
+    const shard = await this.#retrying(
+      async () => shardFor(this.#deps.objects.agentGroup(decision.agentGroup) ?? agent, decision.scope),
+      signal,
+    );
+    const { attachments, errors } = await this.#stage(channel, event, decision.agentGroup, shard, signal);
+    const request: inbox.EnqueueRequest = {
+      agentGroup: decision.agentGroup,
+      scope: decision.scope,
+      trigger: decision.trigger,
+      onlyIfEngaged: decision.ifNotEngaged !== undefined,
+      ifNotEngaged: decision.ifNotEngaged === 'accumulate' ? inbox.IfNotEngaged.ACCUMULATE : inbox.IfNotEngaged.DROP,
+      reason: decision.reason,
+      event: {
+        eventId: event.eventId,
+        kind: inbox.InboundKind.CHAT,
+        lane: inbox.Lane.CHAT,
+        channel: channel.metadata.name,
+        chat: event.chat,
+        thread: decision.thread,
+        sender: event.sender,
+        senderName: event.senderName,
+        platformMessageId: event.platformMessageId,
+        text: event.text,
+        attachments: [...attachments],
+        attachmentErrors: [...errors],
+        quoted: event.quoted,
+        receivedAtMs: this.#deps.clock.now(),
+        traceparent: traceparentOf(event.eventId),
+      },
+    };
+    await this.#retrying(() => this.#deps.inbox.enqueue(shard, request, signal), signal);
+  }
+
+  /** An attachment that cannot be had is a sentence in the event, never a reason to lose the message. */
+  async #stage(
+    channel: Channel,
+    event: IncomingMessage,
+    agentGroup: string,
+    shard: string,
+    signal: AbortSignal,
+  ): Promise<{ attachments: readonly inbox.StagedAttachmentRef[]; errors: readonly string[] }> {
+    const attachments: inbox.StagedAttachmentRef[] = [];
+    const errors: string[] = [];
+    let left = this.#deps.limits.messageBytes;
+    const largest = byteCount(channel.spec.maxAttachmentBytes);
+    const stage = (attachment: IncomingAttachment): Promise<inbox.StagedAttachmentRef> =>
+      this.#retrying(() => stageAttachment(this.#deps.inbox, shard, agentGroup, attachment, Math.min(largest, left), signal), signal);
+    for (const attachment of event.attachments) {
+      try {
+        const staged = await stage(attachment).catch((thrown: unknown) => {
+          // Platforms hiccup; one more try costs less than a message without its file.
+          if (thrown instanceof AttachmentError && !thrown.refused && !signal.aborted) return stage(attachment);
+          throw thrown;
+        });
+        left -= staged.sizeBytes;
+        attachments.push(staged);
+        this.#deps.metrics.attachments.inc({ channel: channel.metadata.name, outcome: 'taken' });
+      } catch (thrown) {
+        if (!(thrown instanceof AttachmentError)) throw thrown;
+        this.#deps.log.warn({ eventId: event.eventId, err: thrown }, 'attachment was not taken');
+        this.#deps.metrics.attachments.inc({ channel: channel.metadata.name, outcome: thrown.refused ? 'refused' : 'failed' });
+        errors.push(thrown.message);
+      }
+    }
+    return { attachments, errors };
+  }
+
+  async #amend(channel: Channel, event: IncomingEvent, decision: Amend, agent: AgentGroup, signal: AbortSignal): Promise<void> {
+    const request: inbox.AmendRequest = {
+      agentGroup: decision.agentGroup,
+      scope: decision.scope,
+      eventId: event.eventId,
+      channel: channel.metadata.name,
+      chat: event.chat,
+      platformMessageId: event.platformMessageId,
+      change: event.type === 'edited' ? { $case: 'newText', value: event.text } : { $case: 'deleted', value: true },
+      senderName: event.senderName,
+      receivedAtMs: this.#deps.clock.now(),
+    };
+    await this.#deps.inbox.amend(shardFor(agent, decision.scope), request, signal);
+  }
+
+  async #recordDrop(channel: Channel, event: IncomingEvent, drop: Drop, signal: AbortSignal): Promise<void> {
+    const { name } = channel.metadata;
+    // Any shard would do; the chat's own home spreads the load and keeps what is counted per chat together.
+    const shard = shardOf(this.#deps.objects.shards(), '', chatScope(name, event.chat)) ?? '0';
+    await this.#deps.inbox.recordDrop(
+      shard,
+      {
+        eventId: event.eventId,
+        channel: name,
+        chat: event.chat,
+        sender: event.sender,
+        senderName: event.senderName,
+        agentGroup: drop.agentGroup,
+        reason: drop.reason,
+        detail: drop.detail,
+        receivedAtMs: this.#deps.clock.now(),
+      },
+      signal,
+    );
+  }
+
+  async #retrying<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (thrown) {
+        if (!mayPass(thrown) || signal.aborted) throw thrown;
+        await this.#deps.clock.sleep(backoffMs(attempt, RETRY, this.#deps.random), signal);
+      }
+    }
+  }
+
+  async #turn(): Promise<() => void> {
+    if (this.#active >= this.#deps.limits.concurrent) await new Promise<void>((resolve) => this.#turns.push(resolve));
+    else this.#active += 1;
+    return () => {
+      const next = this.#turns.shift();
+      if (next === undefined) this.#active -= 1;
+      else next(); // the place is handed on, so nobody can slip in between
+    };
+  }
+}
+
+/** What became of one event. */
+export interface Receipt {
+  readonly eventId: string;
+  /** Agents that do not hear of it, and why; `agentGroup` is empty when nobody does. */
+  readonly drops: readonly Drop[];
+}
+
+export interface IntakeDeps {
+  readonly objects: GatewayObjects;
+  readonly inbox: ShardInbox;
+  readonly limits: IntakeLimits;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: GatewayMetrics;
+  readonly reached: Reached;
+}
+
+function shardFor(agent: AgentGroup, scope: string): string {
+  const shard = shardOf(agent.status?.shards ?? [], agent.metadata.uid, scope);
+  if (shard === undefined)
+    throw new WaitingError('NoShard', `cannot store the event: AgentGroup ${agent.metadata.name} has no shard yet`, 1_000);
+  return shard;
+}
+
+/** Delivery read the request and says that this event has no place there, now or later. */
+function refusedForGood(thrown: unknown): thrown is TerminalError {
+  return thrown instanceof TerminalError && (thrown.reason === 'FAILED_PRECONDITION' || thrown.reason === 'INVALID_ARGUMENT');
+}
+
+/** A shard that restarts, or whose cache has not heard of an AgentGroup that we know. A full volume will not be empty in seconds. */
+function mayPass(thrown: unknown): boolean {
+  if (thrown instanceof WaitingError) return thrown.reason !== 'RESOURCE_EXHAUSTED' && thrown.reason !== 'Closing';
+  return thrown instanceof TerminalError && thrown.reason === 'NOT_FOUND';
+}
+
+/** The same trace for the same event, whichever replica gets whichever repetition of it. W3C trace context, sampled. */
+function traceparentOf(eventId: string): string {
+  const hash = createHash('sha256').update(eventId).digest('hex');
+  return `00-${hash.slice(0, 32)}-${hash.slice(32, 48)}-01`;
+}

@@ -1,0 +1,61 @@
+/** What the gateway reads of the cluster: caches that someone else fills. */
+import type { AgentGroup, Channel, MessagingGroup } from '@dovecote/crds';
+import { ChatIndex } from './routing/chat-match.ts';
+
+/** What a ResourceCache offers, as far as the gateway uses it. */
+export interface ReadableCache<T> {
+  get(name: string): T | undefined;
+  list(): readonly T[];
+  readonly hasSynced: boolean;
+  /** Called synchronously after each change. */
+  onChange(listener: (change: { readonly object: T }) => void): () => void;
+}
+
+export interface GatewayCaches {
+  readonly channels: ReadableCache<Channel>;
+  readonly messagingGroups: ReadableCache<MessagingGroup>;
+  readonly agentGroups: ReadableCache<AgentGroup>;
+}
+
+export class GatewayObjects {
+  readonly #caches: GatewayCaches;
+  readonly #unsubscribe: readonly (() => void)[];
+  #chats: ChatIndex | undefined;
+  #shards: readonly string[] | undefined;
+
+  constructor(caches: GatewayCaches) {
+    this.#caches = caches;
+    this.#unsubscribe = [
+      caches.messagingGroups.onChange(() => {
+        this.#chats = undefined;
+      }),
+      caches.agentGroups.onChange(() => {
+        this.#shards = undefined;
+      }),
+    ];
+  }
+
+  /** Before that, a chat may look unwired that is not. */
+  get synced(): boolean {
+    return this.#caches.channels.hasSynced && this.#caches.messagingGroups.hasSynced && this.#caches.agentGroups.hasSynced;
+  }
+
+  chats(): ChatIndex {
+    this.#chats ??= new ChatIndex(this.#caches.messagingGroups.list());
+    return this.#chats;
+  }
+
+  agentGroup(name: string): AgentGroup | undefined {
+    return this.#caches.agentGroups.get(name);
+  }
+
+  /** Every shard that holds any agent. */
+  shards(): readonly string[] {
+    this.#shards ??= [...new Set(this.#caches.agentGroups.list().flatMap((agent) => agent.status?.shards ?? []))].sort();
+    return this.#shards;
+  }
+
+  close(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * Hop 8: delivery asks, the platform is called. Stateless: what was sent is written in delivery's ledger, from what is answered here.
+ * Each call has its own deadline, so that a platform that hangs holds up nobody else.
+ */
+
+import { byteCount, type Channel } from '@dovecote/crds';
+import { platform } from '@dovecote/proto';
+import { type ServerReadableStream, status } from '@grpc/grpc-js';
+import type { Clock } from '../../lib/clock.ts';
+import type { Reached } from '../../lib/crash-point.ts';
+import { toError } from '../../lib/errors.ts';
+import { handleUnary, StatusError, toStatus } from '../../lib/grpc.ts';
+import type { Log } from '../../lib/log.ts';
+import { type ConnectedChannel, type Outcome, type Outgoing, RefusedReason, RetryReason, type Settlement } from '../channels/channel.ts';
+import { DeadlineError, withDeadline } from '../deadline.ts';
+import type { GatewayMetrics } from '../metrics.ts';
+import { type Content, ContentError, parseContent } from './content.ts';
+import { Pace } from './pace.ts';
+import { pieceOf } from './piece.ts';
+
+export interface PlatformLimits {
+  /** One platform call. */
+  readonly callMs: number;
+  /** A file gets a second more for each so many bytes. */
+  readonly bytesPerSecond: number;
+  /** Longest wait for our own rate limit before the ledger is asked to come again. */
+  readonly paceMs: number;
+}
+
+export const PLATFORM_LIMITS: PlatformLimits = { callMs: 20_000, bytesPerSecond: 256 * 1024, paceMs: 2_000 };
+
+export interface PlatformTarget {
+  readonly channel: Channel;
+  /** undefined: it has not connected yet. */
+  readonly connected: ConnectedChannel | undefined;
+}
+
+export interface PlatformDeps {
+  readonly find: (channel: string) => PlatformTarget | undefined;
+  readonly limits: PlatformLimits;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: GatewayMetrics;
+  readonly reached: Reached;
+}
+
+interface FileBytes {
+  readonly sizeBytes: number;
+  readonly bytes: AsyncIterable<Uint8Array>;
+}
+
+interface ReadyTarget {
+  readonly channel: Channel;
+  readonly connected: ConnectedChannel;
+}
+
+const KIND_NAMES = ['unspecified', 'chat', 'file', 'edit', 'reaction', 'card', 'question'];
+
+export class PlatformService {
+  readonly #deps: PlatformDeps;
+  readonly #pace: Pace;
+  /** A retry that comes while the first call still runs must not make a second message: it waits for the first one's outcome. */
+  readonly #inFlight = new Map<string, Promise<platform.DeliverResponse>>();
+
+  constructor(deps: PlatformDeps) {
+    this.#deps = deps;
+    this.#pace = new Pace(deps.clock);
+  }
+
+  /** As gRPC serves it. */
+  handlers(): platform.PlatformServer {
+    const onInternal = (err: Error): void => this.#deps.log.error({ err }, 'call to the platform service failed');
+    return {
+      deliver: handleUnary((request) => this.deliver(request), onInternal),
+      deliverFile: (call, callback) => {
+        this.#receiveFile(call).then(
+          (response) => callback(null, response),
+          (thrown: unknown) => callback(toStatus(thrown, onInternal)),
+        );
+      },
+      settle: handleUnary((request) => this.settle(request), onInternal),
+      typing: handleUnary((request) => this.typing(request), onInternal),
+    };
+  }
+
+  /** Throws StatusError INVALID_ARGUMENT for a request that names nothing that can be sent. `file` goes with kind FILE, part 0. */
+  deliver(request: platform.DeliverRequest, file?: FileBytes): Promise<platform.DeliverResponse> {
+    if (request.idempotencyKey === '') return Promise.reject(new StatusError(status.INVALID_ARGUMENT, 'idempotency_key is missing'));
+    const running = this.#inFlight.get(request.idempotencyKey);
+    if (running !== undefined) return running;
+    const call = this.#deliver(request, file).finally(() => this.#inFlight.delete(request.idempotencyKey));
+    this.#inFlight.set(request.idempotencyKey, call);
+    return call;
+  }
+
+  async settle({ request, firstAttemptAtMs }: platform.SettleRequest): Promise<platform.SettleResponse> {
+    if (request === undefined) throw new StatusError(status.INVALID_ARGUMENT, 'request is missing');
+    const target = this.#find(request.channel);
+    const verdict = (verdict: platform.SettleResponse_Verdict, rest: Partial<platform.SettleResponse> = {}): platform.SettleResponse => ({
+      verdict,
+      platformMessageId: '',
+      more: false,
+      policy: '',
+      ...rest,
+    });
+    if (target === undefined) return verdict(platform.SettleResponse_Verdict.TRY_LATER);
+    const { connected, channel } = target;
+    const content = contentOf(request);
+    const piece = content instanceof ContentError ? undefined : pieceOf(content, request.part, request.targetMessageId, connected.dialect);
+    // What cannot be sent has not been sent; the next Deliver says why.
+    if (piece === undefined || piece.type === 'none') return verdict(platform.SettleResponse_Verdict.NOT_SENT);
+    const outgoing = piece.type === 'file' ? { ...piece.file, sizeBytes: 0 } : piece.outgoing;
+    let settlement: Settlement;
+    try {
+      settlement = await withDeadline(this.#deps.clock, 'settling', this.#deps.limits.callMs, undefined, (signal) =>
+        connected.settle({ delivery: { ...addressOf(request), outgoing }, firstAttemptAtMs }, signal),
+      );
+    } catch (thrown) {
+      this.#deps.log.warn(
+        { channel: request.channel, key: request.idempotencyKey, err: toError(thrown) },
+        'delivery could not be settled, it is asked again',
+      );
+      return verdict(platform.SettleResponse_Verdict.TRY_LATER);
+    }
+    switch (settlement.type) {
+      case 'sent':
+        return verdict(platform.SettleResponse_Verdict.SENT, { platformMessageId: settlement.platformMessageId, more: piece.more });
+      case 'not-sent':
+        return verdict(platform.SettleResponse_Verdict.NOT_SENT);
+      case 'unknowable':
+        return verdict(platform.SettleResponse_Verdict.UNKNOWABLE, { policy: channel.spec.inDoubt });
+      case 'try-later':
+        return verdict(platform.SettleResponse_Verdict.TRY_LATER);
+    }
+  }
+
+  async typing({ channel, chat, thread }: platform.TypingRequest): Promise<platform.TypingResponse> {
+    const target = this.#find(channel);
+    if (target?.connected.info.supports.typing === true) {
+      try {
+        await withDeadline(this.#deps.clock, 'showing that the agent types', this.#deps.limits.callMs, undefined, (signal) =>
+          target.connected.typing(chat, thread, signal),
+        );
+      } catch (thrown) {
+        // Nobody waits for it, and the next one comes in seconds.
+        this.#deps.log.debug({ channel, err: toError(thrown) }, 'typing was not shown');
+      }
+    }
+    return {};
+  }
+
+  /** Resolves when no call is in hand. */
+  async idle(): Promise<void> {
+    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight.values());
+  }
+
+  async #deliver(request: platform.DeliverRequest, file: FileBytes | undefined): Promise<platform.DeliverResponse> {
+    const { channel: name, part } = request;
+    const target = this.#find(name);
+    if (target === undefined) return this.#answer(request, noAdapter(name));
+    const { connected, channel } = target;
+    const content = contentOf(request);
+    if (content instanceof ContentError) return this.#answer(request, refused(RefusedReason.Invalid, content.message));
+    const piece = pieceOf(content, part, request.targetMessageId, connected.dialect);
+    if (piece.type === 'none') {
+      if (part === 0) return this.#answer(request, refused(RefusedReason.Invalid, 'cannot send the message: its text is blank'));
+      // Another version of this program split the text into more pieces; every piece of ours went out before this one.
+      this.#deps.log.warn({ key: request.idempotencyKey, part }, 'piece that does not exist was asked for, it counts as delivered');
+      return this.#answer(request, { type: 'delivered', platformMessageId: '' });
+    }
+    let outgoing: Outgoing;
+    if (piece.type === 'send') outgoing = piece.outgoing;
+    else if (file === undefined) throw new StatusError(status.INVALID_ARGUMENT, 'a file is sent with DeliverFile');
+    else {
+      const limit = byteCount(channel.spec.maxAttachmentBytes);
+      if (file.sizeBytes > limit) {
+        const sentence = `cannot send "${piece.file.name}": it has ${file.sizeBytes} bytes, and the limit of channel ${name} is ${limit}`;
+        return this.#answer(request, refused(RefusedReason.TooLarge, sentence));
+      }
+      outgoing = { ...piece.file, ...file };
+    }
+    const wait = await this.#pace.take(channel, connected.info.rateLimit, this.#deps.limits.paceMs);
+    if (wait > 0) {
+      const message = `channel ${name} is called as often as its rate limit lets us`;
+      return this.#answer(request, { type: 'retry', reason: RetryReason.RateLimited, message, afterMs: wait, maybeSent: false });
+    }
+    return this.#answer(request, await this.#call(request, connected, outgoing), piece.more);
+  }
+
+  async #call(request: platform.DeliverRequest, connected: ConnectedChannel, outgoing: Outgoing): Promise<Outcome> {
+    const { callMs, bytesPerSecond } = this.#deps.limits;
+    const ms = outgoing.kind === 'file' ? callMs + Math.ceil(outgoing.sizeBytes / bytesPerSecond) * 1000 : callMs;
+    const stop = this.#deps.metrics.platformSeconds.startTimer({ channel: request.channel });
+    this.#deps.reached('gateway/before-platform-call');
+    try {
+      return await withDeadline(this.#deps.clock, 'the platform call', ms, undefined, (signal) =>
+        connected.deliver({ ...addressOf(request), outgoing }, signal),
+      );
+    } catch (thrown) {
+      if (thrown instanceof DeadlineError)
+        return { type: 'retry', reason: RetryReason.NoAnswer, message: thrown.message, afterMs: 0, maybeSent: true };
+      this.#deps.log.error(
+        { channel: request.channel, key: request.idempotencyKey, err: toError(thrown) },
+        'channel failed in an unforeseen way',
+      );
+      // We cannot know how far it came: to say "not sent" could send it twice.
+      return {
+        type: 'retry',
+        reason: RetryReason.Internal,
+        message: 'the channel failed; the gateway logged it',
+        afterMs: 0,
+        maybeSent: true,
+      };
+    } finally {
+      stop();
+      this.#deps.reached('gateway/after-platform-call');
+    }
+  }
+
+  #find(name: string): ReadyTarget | undefined {
+    const target = this.#deps.find(name);
+    return target?.connected === undefined ? undefined : { channel: target.channel, connected: target.connected };
+  }
+
+  #answer(request: platform.DeliverRequest, outcome: Outcome, more = false): platform.DeliverResponse {
+    const channel = this.#deps.find(request.channel) === undefined ? '' : request.channel;
+    const label = outcome.type === 'delivered' ? 'delivered' : outcome.reason;
+    this.#deps.metrics.platformCalls.inc({ channel, kind: KIND_NAMES[request.kind] ?? 'unknown', outcome: label });
+    switch (outcome.type) {
+      case 'delivered':
+        return { outcome: { $case: 'delivered', value: { platformMessageId: outcome.platformMessageId, more } } };
+      case 'retry': {
+        const { reason, message, afterMs, maybeSent } = outcome;
+        return { outcome: { $case: 'retry', value: { reason, message, afterMs, maybeSent } } };
+      }
+      case 'refused':
+        return { outcome: { $case: 'refused', value: { reason: outcome.reason, message: outcome.message } } };
+    }
+  }
+
+  async #receiveFile(call: ServerReadableStream<platform.DeliverFileRequest, platform.DeliverResponse>): Promise<platform.DeliverResponse> {
+    const messages = (call as AsyncIterable<platform.DeliverFileRequest>)[Symbol.asyncIterator]();
+    const first = await messages.next();
+    const info = first.done === true || first.value.part?.$case !== 'info' ? undefined : first.value.part.value;
+    if (info?.request === undefined)
+      throw new StatusError(status.INVALID_ARGUMENT, 'the first message of DeliverFile must be info, with a request');
+    return this.deliver(info.request, { sizeBytes: info.sizeBytes, bytes: chunks(messages) });
+  }
+}
+
+async function* chunks(messages: AsyncIterator<platform.DeliverFileRequest>): AsyncIterable<Uint8Array> {
+  for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
+    if (next.value.part?.$case === 'chunk') yield next.value.part.value;
+  }
+}
+
+function contentOf(request: platform.DeliverRequest): Content | ContentError {
+  try {
+    return parseContent(request.kind, request.content);
+  } catch (thrown) {
+    if (thrown instanceof ContentError) return thrown;
+    throw thrown;
+  }
+}
+
+function addressOf(request: platform.DeliverRequest): {
+  readonly chat: string;
+  readonly thread: string;
+  readonly replyTo: string;
+  readonly idempotencyKey: string;
+} {
+  const { chat, thread, replyToMessageId: replyTo, idempotencyKey } = request;
+  return { chat, thread, replyTo, idempotencyKey };
+}
+
+function noAdapter(name: string): Outcome {
+  const message = `channel ${name} does not exist or has not connected yet`;
+  return { type: 'retry', reason: RetryReason.NoAdapter, message, afterMs: 0, maybeSent: false };
+}
+
+function refused(reason: RefusedReason, message: string): Outcome {
+  return { type: 'refused', reason, message };
+}

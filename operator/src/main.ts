@@ -1,0 +1,278 @@
+/** `dovecote`: one program, a role or a command per process. The only place that reads flags, the environment and the terminal. */
+import { randomUUID } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+import { ApiClient, CommandError, runningLocal } from './cli/api-client.ts';
+import { ask, type ChatOptions, converse } from './cli/chat.ts';
+import { explain, listDeadLetters, listDrops, listSessions, type Output, retryDeadLetter } from './cli/inspect.ts';
+import { toError } from './lib/errors.ts';
+import { endSignal, firstAbort, foundation } from './roles/foundation.ts';
+
+const [major = 0] = process.versions.node.split('.').map(Number);
+if (major < 24) {
+  process.stderr.write(
+    `dovecote needs Node 24 or newer, and this is ${process.version}: run it through make, or put node_modules/node/bin first on PATH.\n`,
+  );
+  process.exit(78);
+}
+
+const write = (text: string): void => void process.stdout.write(text);
+const here = dirname(fileURLToPath(import.meta.url));
+const bundled = import.meta.url.endsWith('.mjs');
+/** The runner as a child process: beside this bundle, or from source. */
+const runnerProgram = [process.execPath, bundled ? join(here, '../runner/main.mjs') : join(here, '../../runner/src/main.ts')];
+/** Roles and their libraries are loaded by the command that needs them: a command line that only asks starts in a blink. */
+const roles = () => import('./roles/all.ts');
+
+const program = new Command('dovecote')
+  .description('Gives every chat conversation with an AI agent its own Pod and its own pair of SQLite files.')
+  .showHelpAfterError()
+  .configureHelp({ sortSubcommands: false });
+
+interface RoleFlags {
+  logLevel: string;
+  health: string;
+  install: string;
+  replica: string;
+  namespace?: string;
+  kubeconfig?: string;
+  tokens: string;
+  crashAt?: string;
+}
+
+function role(name: 'controller' | 'gateway' | 'delivery' | 'proxy', summary: string): Command {
+  return program
+    .command(name)
+    .description(summary)
+    .option('--log-level <level>', 'trace, debug, info, warn or error', 'info')
+    .option('--health <address>', 'where /healthz, /readyz and /metrics answer', '127.0.0.1:9464')
+    .option('--install <name>', 'name of the Helm release', 'dovecote')
+    .option('--replica <name>', 'who this process is among its siblings', `${name}-${process.pid}`)
+    .option('--namespace <name>', "the Pod's own when absent")
+    .option('--kubeconfig <file>', "the Pod's service account, $KUBECONFIG or ~/.kube/config when absent")
+    .option('--tokens <folder>', 'projected tokens, one file per audience', '/var/run/dovecote/tokens')
+    .addOption(new Option('--crash-at <point>', 'for kill tests: SIGKILL at this point').hideHelp());
+}
+
+role('controller', 'turns custom resources into Pods, status and policies (leader elected)')
+  .option('--shards <names>', 'every shard, separated by commas', '0')
+  .requiredOption('--runner-image <image>', 'image of session Pods')
+  .option('--runner-image-pull-policy <policy>', 'Always, IfNotPresent or Never', 'IfNotPresent')
+  .option('--runner-resources <json>', 'requests and limits of session Pods', '{}')
+  .option('--own-kernel-runtime-classes <names>', 'runtime classes that are refused, separated by commas')
+  .requiredOption('--delivery-address <template>', 'host:port of a shard, with {shard}')
+  .requiredOption('--proxy-url <url>', 'where session Pods reach the proxy')
+  .option('--claim <template>', "name of a shard's PersistentVolumeClaim, with {shard}", 'data-dovecote-delivery-{shard}')
+  .action(async (flags: RoleFlags & ControllerFlags) => {
+    process.exitCode = await (await roles()).runController({ role: 'controller', ...flags });
+  });
+
+role('gateway', 'ends webhooks and socket connections, routes, and calls platforms for delivery')
+  .option('--http <address>', 'webhooks, web chat and its API', '0.0.0.0:8080')
+  .option('--grpc <address>', 'Platform, for delivery', '0.0.0.0:7071')
+  .requiredOption('--delivery-address <template>', 'host:port of a shard, with {shard}')
+  .option('--public-url <url>', 'where platforms reach the webhooks; they are then registered by the gateway')
+  .option('--trust-proxy', 'a reverse proxy in front tells the address of the caller')
+  .action(async (flags: RoleFlags & GatewayFlags) => {
+    process.exitCode = await (await roles()).runGateway({ role: 'gateway', ...flags });
+  });
+
+role('delivery', 'owns a shard: stores events, wakes sessions, delivers answers')
+  .option('--shard <name>', 'the shard; the number at the end of --replica when absent')
+  .option('--root <folder>', "folder of the shard's volume", '/data')
+  .option('--listen <address>', 'Inbox, Attach and Sessions', '0.0.0.0:7070')
+  .requiredOption('--gateway <target>', 'gRPC target of the gateways, such as dns:///dovecote-gateway-platform:7071')
+  .option('--max-awake <number>', 'sessions awake at once on this shard', '100')
+  .action(async (flags: RoleFlags & DeliveryFlags) => {
+    process.exitCode = await (await roles()).runDelivery({ role: 'delivery', ...flags });
+  });
+
+role('proxy', 'the way of session Pods to their model: puts the credential in')
+  .option('--listen <address>', 'for session Pods', '0.0.0.0:8082')
+  .action(async (flags: RoleFlags & ProxyFlags) => {
+    process.exitCode = await (await roles()).runProxy({ role: 'proxy', ...flags });
+  });
+
+interface ControllerFlags {
+  shards: string;
+  runnerImage: string;
+  runnerImagePullPolicy: string;
+  runnerResources: string;
+  ownKernelRuntimeClasses?: string;
+  deliveryAddress: string;
+  proxyUrl: string;
+  claim: string;
+}
+interface GatewayFlags {
+  http: string;
+  grpc: string;
+  deliveryAddress: string;
+  publicUrl?: string;
+  trustProxy?: boolean;
+}
+interface DeliveryFlags {
+  shard?: string;
+  root: string;
+  listen: string;
+  gateway: string;
+  maxAwake: string;
+}
+interface ProxyFlags {
+  listen: string;
+}
+export type ControllerOptions = { role: string } & RoleFlags & ControllerFlags;
+export type GatewayOptions = { role: string } & RoleFlags & GatewayFlags;
+export type DeliveryOptions = { role: string } & RoleFlags & DeliveryFlags;
+export type ProxyOptions = { role: string } & RoleFlags & ProxyFlags;
+
+interface LocalFlags {
+  manifests: string;
+  state: string;
+  port: string;
+  fallbackProvider?: 'demo';
+  maxAwake?: string;
+  output: 'text' | 'json';
+  logLevel: string;
+  crashAt?: string;
+}
+
+function localOptions(command: Command): Command {
+  return command
+    .option('--manifests <folder>', 'YAML of AgentGroups, Channels, MessagingGroups and Destinations', 'docs/examples')
+    .option('--state <folder>', 'everything that outlives the process', '.local')
+    .addOption(new Option('--fallback-provider <name>', 'what answers for agents whose key is not found').choices(['demo']));
+}
+
+async function beginLocal(flags: Omit<LocalFlags, 'output'>) {
+  const { startLocal } = await import('./local/start.ts');
+  return startLocal({
+    ...foundation({ role: 'local', logLevel: flags.logLevel, crashAt: flags.crashAt }),
+    manifests: flags.manifests,
+    state: flags.state,
+    port: Number(flags.port),
+    runner: runnerProgram,
+    path: process.env['PATH'] ?? '/usr/bin:/bin',
+    env: process.env,
+    fallbackProvider: flags.fallbackProvider,
+    maxAwake: flags.maxAwake === undefined ? undefined : Number(flags.maxAwake),
+  });
+}
+
+localOptions(program.command('local').description('all roles in one process, Pods as child processes: no cluster needed'))
+  .option('--port <number>', 'of the web chat; 0 chooses one', '8480')
+  .option('--max-awake <number>', 'sessions awake at once')
+  .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
+  .option('--log-level <level>', 'trace, debug, info, warn or error', 'warn')
+  .addOption(new Option('--crash-at <point>', 'for kill tests: SIGKILL at this point').hideHelp())
+  .action(async (flags: LocalFlags) => {
+    const ended = endSignal();
+    const local = await beginLocal(flags);
+    if (flags.output === 'json') write(`${JSON.stringify({ event: 'ready', url: local.url, token: local.token })}\n`);
+    else {
+      write(`\nDovecote runs on this machine. Web chat:\n\n  ${local.url}/#token=${local.token}\n\n`);
+      for (const agent of local.fallbacks) {
+        write(`${agent} answers by the built-in demo provider, because no API key was found: set ANTHROPIC_API_KEY for the real model.\n`);
+      }
+      write(
+        `In another terminal: dovecote chat --state ${flags.state}   (Ctrl-C here ends everything; the conversations stay in ${flags.state})\n`,
+      );
+    }
+    const reason = await firstAbort(ended, local.died);
+    await local.close();
+    if (ended.aborted) return;
+    process.stderr.write(`a part of it died: ${toError(reason).message}\n`);
+    process.exitCode = 1;
+  });
+
+interface ServerFlags {
+  state: string;
+  server?: string;
+  token?: string;
+}
+
+/** The server that the flags, the environment or a running local mode name. */
+function serverOf(flags: ServerFlags): { url: string; token: string } | undefined {
+  const url = flags.server ?? process.env['DOVECOTE_SERVER'];
+  if (url !== undefined) return { url, token: flags.token ?? process.env['DOVECOTE_TOKEN'] ?? '' };
+  return runningLocal(flags.state);
+}
+
+function serverOptions(command: Command): Command {
+  return command
+    .option('--server <url>', 'the gateway, such as http://127.0.0.1:8480 ($DOVECOTE_SERVER); a running local mode when absent')
+    .option('--token <token>', 'a token of it ($DOVECOTE_TOKEN)');
+}
+
+serverOptions(localOptions(program.command('chat').description('talk to an agent in this terminal; starts local mode when no server runs')))
+  .option('--message <text>', 'send this, print one answer, exit')
+  .option('--channel <name>', 'a Channel of type local', 'web')
+  .option('--chat <id>', 'which conversation', 'terminal')
+  .option('--timeout <seconds>', 'with --message: how long to wait for the answer', '120')
+  .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
+  .option('--log-level <level>', 'of a local mode that is started', 'error')
+  .action(async (flags: LocalFlags & ServerFlags & { message?: string; channel: string; chat: string; timeout: string }) => {
+    const ended = endSignal();
+    const known = serverOf(flags);
+    const started = known === undefined ? await beginLocal({ fallbackProvider: 'demo', ...flags, port: '0' }) : undefined;
+    try {
+      const server = known ?? (started as NonNullable<typeof started>);
+      const options: ChatOptions = {
+        client: new ApiClient(server),
+        channel: flags.channel,
+        chat: flags.chat,
+        newId: randomUUID,
+        signal: ended,
+        output: flags.output,
+        write,
+      };
+      if (flags.message !== undefined) {
+        for (const { text, message } of await ask(options, flags.message, Number(flags.timeout) * 1000))
+          write(flags.output === 'json' ? `${JSON.stringify(message)}\n` : `${text}\n`);
+      } else await converse(options, process.stdin, process.stdin.isTTY === true);
+    } finally {
+      await started?.close();
+    }
+  });
+
+interface LookFlags extends ServerFlags {
+  output: Output;
+  agent?: string;
+}
+
+function look(parent: Command, name: string, summary: string): Command {
+  return serverOptions(parent.command(name).description(summary))
+    .option('--state <folder>', 'of the local mode that runs', '.local')
+    .addOption(new Option('--output <form>', 'what is printed').choices(['table', 'json']).default('table'));
+}
+function client(flags: ServerFlags): ApiClient {
+  const server = serverOf(flags);
+  if (server === undefined)
+    throw new CommandError(`no server is known: start \`dovecote local\` (state folder ${flags.state}), or give --server and --token`);
+  return new ApiClient(server);
+}
+
+look(program, 'sessions', 'every conversation and how it is')
+  .option('--agent <name>', 'of this AgentGroup only')
+  .action((flags: LookFlags) => listSessions(client(flags), { ...flags, now: Date.now(), write }));
+look(program, 'why <id>', 'what became of an event (its id), a platform message (its id) or a row (<session>/<seq>)').action(
+  (id: string, flags: LookFlags) => explain(client(flags), id, { ...flags, write }),
+);
+look(program, 'drops', 'events that reached nobody, and why').action((flags: LookFlags) =>
+  listDrops(client(flags), { ...flags, now: Date.now(), write }),
+);
+const deadLetters = program.command('dead-letters').description('messages that were given up');
+look(deadLetters, 'list', 'each with the last error').action((flags: LookFlags) =>
+  listDeadLetters(client(flags), { ...flags, now: Date.now(), write }),
+);
+look(deadLetters, 'retry <id>', 'try one again').action((id: string, flags: LookFlags) =>
+  retryDeadLetter(client(flags), id, { ...flags, write }),
+);
+
+try {
+  await program.parseAsync();
+} catch (e) {
+  process.stderr.write(`${toError(e).message}\n`);
+  if (!(e instanceof CommandError) && process.env['DOVECOTE_DEBUG'] !== undefined) process.stderr.write(`${toError(e).stack ?? ''}\n`);
+  process.exitCode = 1;
+}

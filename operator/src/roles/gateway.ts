@@ -1,0 +1,85 @@
+/** The gateway as both a cluster and local mode compose it: platforms' webhooks and the web chat on one HTTP server. */
+
+import type { Authorizer } from '../gateway/api/authorize.ts';
+import { apiRoutes } from '../gateway/api/routes.ts';
+import { SessionClients } from '../gateway/api/session-clients.ts';
+import { localMessage } from '../gateway/channels/local/local.ts';
+import type { Ownership } from '../gateway/channels/ownership.ts';
+import { type Gateway, type GatewayPlugin, startGateway } from '../gateway/start.ts';
+import { createKubeMetrics, type KubeMetrics } from '../kube/metrics.ts';
+import { agentGroups, channels, messagingGroups } from '../kube/resource-types.ts';
+import type { ResourceStore } from '../kube/store.ts';
+import { bearer } from '../lib/grpc.ts';
+import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
+import { TaskGroup } from '../lib/task-group.ts';
+import { watched } from './caches.ts';
+import type { Foundation } from './foundation.ts';
+import { secretValues } from './secret-values.ts';
+
+export interface GatewayComposition extends Foundation {
+  readonly store: ResourceStore;
+  readonly http: string;
+  readonly grpc: string;
+  readonly shardAddressTemplate: string;
+  readonly tokens: TokenSource;
+  readonly reviewer: TokenReviewer;
+  readonly authorizer: Authorizer;
+  readonly ownership: Ownership;
+  readonly publicUrl?: string | undefined;
+  readonly trustProxy?: boolean | undefined;
+  readonly kubeMetrics?: KubeMetrics | undefined;
+}
+
+export async function composeGateway(deps: GatewayComposition): Promise<Gateway & { readonly died: AbortSignal }> {
+  const { store, clock, log } = deps;
+  const group = new TaskGroup();
+  const kubeMetrics = deps.kubeMetrics ?? createKubeMetrics(deps.registry);
+  const caches = {
+    channels: watched(channels, { ...deps, group, kubeMetrics }),
+    messagingGroups: watched(messagingGroups, { ...deps, group, kubeMetrics }),
+    agentGroups: watched(agentGroups, { ...deps, group, kubeMetrics }),
+  };
+  const clients = new SessionClients(deps.shardAddressTemplate);
+  const streams = new AbortController();
+  const plugin: GatewayPlugin = async (app, gateway) => {
+    app.addHook('preClose', async () => streams.abort());
+    await app.register(
+      apiRoutes({
+        authorizer: deps.authorizer,
+        clients: () => clients.of([...new Set(caches.agentGroups.list().flatMap(({ status }) => status?.shards ?? []))]),
+        metadata: () => bearer(deps.tokens, 'dovecote-delivery'),
+        localChannels: () =>
+          caches.channels
+            .list()
+            .filter(({ spec }) => spec.type === 'local')
+            .map(({ metadata }) => metadata.name)
+            .sort(),
+        receive: async ({ channel, chat, id, text, user }) => {
+          const message = localMessage({ channel, chat, id, text, sender: user, senderName: user, sentAtMs: clock.now() });
+          const receipts = await gateway.receive(channel, [message]);
+          return { eventId: message.eventId, refused: receipts.flatMap(({ drops }) => drops.map(({ detail }) => detail)) };
+        },
+        clock,
+        stop: streams.signal,
+        log,
+      }),
+    );
+  };
+  const gateway = await startGateway({
+    ...deps,
+    caches,
+    secrets: secretValues(store),
+    httpListen: deps.http,
+    grpcListen: deps.grpc,
+    plugins: [plugin],
+  });
+  return {
+    ...gateway,
+    died: group.signal,
+    close: async () => {
+      await gateway.close();
+      clients.close();
+      await group.close();
+    },
+  };
+}

@@ -1,0 +1,198 @@
+/** The composition root: builds everything once, runs the session, and says how the process ends. */
+import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { ATTACHMENTS, HEARTBEAT, INBOUND_DB, INBOUND_MIGRATIONS, isDiskFull, latest, OUTBOUND_DB, SchemaSkewError } from '@dovecote/proto';
+import Sqlite from 'better-sqlite3';
+import { AttachClient } from '../attach/attach-client.ts';
+import type { ReportProgress } from '../attach/progress.ts';
+import { startContainerService } from '../container-service/container-service.ts';
+import { PathJail } from '../files/path-jail.ts';
+import { Inbox, type Projection, unlessPassing } from '../inbox/inbox.ts';
+import { Outbox } from '../outbox/outbox.ts';
+import { OutboxFiles } from '../outbox/outbox-files.ts';
+import { providerRegistry } from '../providers/registry.ts';
+import { BUILT_IN, toolboxes } from '../tools/toolbox.ts';
+import { Drain } from '../turn/drain.ts';
+import { Session } from '../turn/session.ts';
+import { TranscriptStore } from '../turn/transcript-store.ts';
+import { Bell } from './bell.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { EXIT, toError } from './exit.ts';
+import { startHeartbeat } from './heartbeat.ts';
+import { createLog, type Log } from './log.ts';
+import type { Options } from './options.ts';
+import { systemRandom } from './random.ts';
+
+export const RUNNER_VERSION = '0.1.0';
+/** How long the good-bye to delivery may take, ms. */
+const GOODBYE_MS = 1_000;
+const TRANSCRIPT_CHARS = 600_000;
+const FILE_WAIT_MS = 100;
+
+export interface Signals {
+  /** aborts at SIGTERM or SIGINT */
+  readonly terminate: AbortSignal;
+}
+
+/** Runs the session to its end and answers with the exit code. Never rejects. */
+export async function start(options: Options, { terminate }: Signals, path: string): Promise<number> {
+  const clock = systemClock;
+  const log = createLog({ session: options.session, level: options.logLevel });
+  const closing: (() => Promise<void> | void)[] = [];
+  try {
+    return await run(options, terminate, path, { clock, log, closing });
+  } catch (e) {
+    return exitCode(toError(e), log);
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
+
+interface Base {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly closing: (() => Promise<void> | void)[];
+}
+
+async function run(options: Options, terminate: AbortSignal, path: string, { clock, log, closing }: Base): Promise<number> {
+  const random = systemRandom;
+  for (const folder of [options.out, options.workspace, options.home]) mkdirSync(folder, { recursive: true });
+  closing.push(startHeartbeat(join(options.out, HEARTBEAT), clock, log));
+  const bell = new Bell(clock);
+  const drain = new Drain(clock);
+  closing.push(() => drain.close());
+  const onTerminate = (): void => drain.begin('Terminated', clock.now() + options.graceMs);
+  if (terminate.aborted) onTerminate();
+  terminate.addEventListener('abort', onTerminate, { once: true });
+
+  const files = new PathJail([
+    { alias: '/workspace', dir: options.workspace, writable: true },
+    { alias: '/agent', dir: options.home, writable: true },
+  ]);
+  const commandEnv = { PATH: path, HOME: options.workspace, WORKSPACE: options.workspace, AGENT_HOME: options.home, LANG: 'C.UTF-8' };
+  const service = await startContainerService({ listen: options.listen, files, env: commandEnv, clock, random, log });
+  closing.push(() => service.close());
+
+  const inbox = await openInbox(join(options.in, INBOUND_DB), clock, log, drain.soft);
+  if (inbox === undefined) return EXIT.drained; // told to end before the cell was there
+  closing.push(() => inbox.close());
+  let client: AttachClient | undefined;
+  const outbox = Outbox.open(join(options.out, OUTBOUND_DB), { inbox, clock, onRows: (seq) => client?.ring(seq) });
+  closing.push(() => outbox.close());
+
+  const stopAttach = new AbortController();
+  if (options.attach !== undefined && options.token !== undefined) {
+    client = new AttachClient({
+      address: options.attach,
+      tokenFile: options.token,
+      hello: {
+        session: options.session,
+        runnerVersion: RUNNER_VERSION,
+        inboundSchema: latest(INBOUND_MIGRATIONS),
+        outboundSchema: Outbox.schema,
+        containerServiceAddress: service.address,
+        containerServiceCertificate: service.certificate,
+        instance: random.id(16),
+      },
+      clock,
+      log,
+      onDoorbell: () => bell.ring(),
+      onCallerSecret: (secret) => service.gate.expect(secret),
+      onDrain: (reason, deadline) => drain.begin(reason, deadline > 0 ? deadline : clock.now() + options.graceMs),
+    });
+    const attached = client.run(stopAttach.signal);
+    closing.push(async () => {
+      stopAttach.abort();
+      await attached;
+    });
+  }
+
+  const projection = await firstProjection(inbox, clock, log, drain.soft);
+  if (projection === undefined) return EXIT.drained;
+  let known = projection;
+  const meta = inbox.meta();
+  const report: ReportProgress = (progress) => client?.report(progress);
+  const withAttachments = new PathJail([...files.roots, { alias: '/attachments', dir: join(options.in, ATTACHMENTS), writable: false }]);
+  const session = new Session(
+    {
+      inbox,
+      outbox,
+      outboxFiles: new OutboxFiles(options.out),
+      transcript: new TranscriptStore(outbox, TRANSCRIPT_CHARS),
+      files: withAttachments,
+      toolbox: toolboxes(BUILT_IN, log),
+      commandEnv,
+      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken }),
+      projection: () => {
+        known = unlessPassing(() => inbox.projection()) ?? known;
+        return known;
+      },
+      promptBase: () => ({
+        type: meta?.type ?? 'chat',
+        shared: meta?.scope === '*',
+        workspace: options.workspace,
+        home: options.home,
+        attachments: join(options.in, ATTACHMENTS),
+      }),
+      bell,
+      report,
+      clock,
+      random,
+      log,
+      reached: options.reached,
+    },
+    drain,
+  );
+  log.info({ provider: known.agent.provider, address: service.address }, 'the runner has started');
+  try {
+    await session.run();
+  } catch (e) {
+    if (isDiskFull(e)) await client?.drained({ reason: 'DiskFull', checkpointed: true }, GOODBYE_MS);
+    throw e;
+  }
+  report({ phase: 'draining', turn: '', activity: '', deadlineMs: 0 });
+  options.reached('runner/before-drained');
+  await client?.drained({ reason: drain.reason, checkpointed: session.checkpointed }, GOODBYE_MS);
+  log.info({ reason: drain.reason, checkpointed: session.checkpointed }, 'the runner has drained');
+  return EXIT.drained;
+}
+
+/** The cell may be made a moment after the Pod. Throws SchemaSkewError. */
+async function openInbox(path: string, clock: Clock, log: Log, drain: AbortSignal): Promise<Inbox | undefined> {
+  for (let tries = 0; !drain.aborted; tries += 1) {
+    try {
+      // Between its creation and its first commit the file is empty.
+      const made = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+      const inbox = made ? unlessPassing(() => Inbox.open(path)) : undefined;
+      if (inbox !== undefined) return inbox;
+    } catch (e) {
+      if (!(e instanceof Sqlite.SqliteError) || e.code !== 'SQLITE_CANTOPEN') throw e;
+    }
+    if (tries === 50) log.warn({ path }, 'inbound.db is not there yet');
+    await clock.sleep(FILE_WAIT_MS, drain).catch(() => {});
+  }
+  return undefined;
+}
+
+async function firstProjection(inbox: Inbox, clock: Clock, log: Log, drain: AbortSignal): Promise<Projection | undefined> {
+  for (let tries = 0; !drain.aborted; tries += 1) {
+    const projection = unlessPassing(() => inbox.projection());
+    if (projection !== undefined) return projection;
+    if (tries === 50) log.warn('the agent is not in inbound.db yet');
+    await clock.sleep(FILE_WAIT_MS, drain).catch(() => {});
+  }
+  return undefined;
+}
+
+function exitCode(error: Error, log: Log): number {
+  if (isDiskFull(error)) {
+    log.fatal({ err: error }, 'the volume is full: nothing was lost, the work goes on when there is room');
+    return EXIT.diskFull;
+  }
+  if (error instanceof SchemaSkewError) {
+    log.fatal({ err: error }, 'the files of this session are of a version that this runner must not touch');
+    return EXIT.configuration;
+  }
+  log.fatal({ err: error }, 'the runner ends because of an error');
+  return EXIT.crash;
+}

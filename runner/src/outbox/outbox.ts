@@ -1,0 +1,285 @@
+/**
+ * Hop 7, last part: the only writer of outbound.db. Everything a step changes is one transaction here: acks, rows for
+ * delivery, transcript, turn and state. Nobody else in the runner holds a handle on the file.
+ */
+import {
+  type AckRow,
+  type Block,
+  type HistoryRow,
+  latest,
+  type Migration,
+  OUTBOUND_MIGRATIONS,
+  type OutboundKindName,
+  openOutboundWriter,
+  type TurnRow,
+  type TurnState,
+  type Usage,
+} from '@dovecote/proto';
+import type { Database } from 'better-sqlite3';
+import type { Clock } from '../lifecycle/clock.ts';
+
+/** After so many turns that began with a message and did not survive it, the message is set aside. */
+export const MAX_TRIES = 5;
+const FIRST_BACKOFF_MS = 5_000;
+/** Set aside, the sentence that delivery shows to people. */
+export const POISON = 'This message stopped the agent five times and was set aside.';
+
+export interface NewOut {
+  /** "<turn>/<step>/<n>": a row that is there already is not written again */
+  readonly id: string;
+  readonly kind: OutboundKindName;
+  readonly destination?: string | undefined;
+  readonly inReplyTo?: number | undefined;
+  /** the content, or a function of the seq for rows whose files lie below it */
+  readonly content: object | ((seq: number) => object);
+}
+
+export interface NewHistory {
+  readonly turn: string;
+  readonly step: number;
+  readonly role: HistoryRow['role'];
+  readonly blocks: readonly Block[];
+  readonly inSeq?: number | undefined;
+  readonly model?: string | undefined;
+  readonly usage?: Usage | undefined;
+}
+
+/** Everything that must become true together. */
+export interface Change {
+  readonly history?: readonly NewHistory[];
+  readonly settle?: { readonly seqs: readonly number[]; readonly state: 'done' | 'failed'; readonly turn: string; readonly error?: string };
+  readonly out?: readonly NewOut[];
+  readonly turn?: {
+    readonly id: string;
+    readonly state: TurnState;
+    readonly steps: number;
+    readonly error?: string | undefined;
+    readonly model?: string | undefined;
+  };
+  /** undefined as a value removes the key */
+  readonly state?: Readonly<Record<string, unknown>>;
+}
+
+export interface Written {
+  /** of each row in `out`, also of one that was there before */
+  readonly seqs: readonly number[];
+}
+
+/** What the outbox needs of the inbox: the order of seqs over both files, and a mirror of every ack. */
+export interface InboxSide {
+  highestSeq(): number;
+  lowestPending(): number;
+  mirror(acks: readonly AckRow[]): void;
+}
+
+export class Outbox {
+  readonly #db: Database;
+  readonly #inbox: InboxSide;
+  readonly #clock: Clock;
+  readonly #onRows: (seq: number) => void;
+
+  /**
+   * Opens, migrates and so rolls back what a killed predecessor left half-written. `onRows` is called after each commit
+   * that delivery should see. Throws SchemaSkewError.
+   */
+  static open(
+    path: string,
+    deps: {
+      readonly inbox: InboxSide;
+      readonly clock: Clock;
+      readonly onRows: (seq: number) => void;
+      readonly migrations?: readonly Migration[];
+    },
+  ): Outbox {
+    const outbox = new Outbox(openOutboundWriter(path, deps.migrations ?? OUTBOUND_MIGRATIONS), deps);
+    deps.inbox.mirror(outbox.acksFrom(deps.inbox.lowestPending()));
+    return outbox;
+  }
+
+  private constructor(db: Database, deps: { readonly inbox: InboxSide; readonly clock: Clock; readonly onRows: (seq: number) => void }) {
+    this.#db = db;
+    this.#inbox = deps.inbox;
+    this.#clock = deps.clock;
+    this.#onRows = deps.onRows;
+  }
+
+  static readonly schema = latest(OUTBOUND_MIGRATIONS);
+
+  /**
+   * Clears what a dead predecessor left: its claims become due again (at once after the first death, then later and
+   * later, at last set aside), a turn without a finished step is closed.
+   */
+  clearStale(): { readonly interrupted: number; readonly setAside: number } {
+    const now = this.#clock.now();
+    const changed = this.#transaction(() => {
+      this.#db
+        .prepare(
+          `UPDATE turns SET state = 'failed', error = 'the runner ended before its first step', ended_at = ? WHERE state = 'running' AND steps = 0`,
+        )
+        .run(now);
+      return this.#db
+        .prepare(
+          `UPDATE acks SET
+             state = iif(tries >= :max, 'failed', 'interrupted'),
+             error = iif(tries >= :max, :poison, error),
+             next_try_at = iif(tries < 2, :now, :now + :first * (1 << (min(tries, 20) - 2))),
+             at = :now
+           WHERE state = 'processing' RETURNING *`,
+        )
+        .all({ max: MAX_TRIES, poison: POISON, now, first: FIRST_BACKOFF_MS }) as AckRow[];
+    });
+    this.#inbox.mirror(changed);
+    const setAside = changed.filter((ack) => ack.state === 'failed').length;
+    if (setAside > 0) this.#onRows(this.highestSeq());
+    return { interrupted: changed.length - setAside, setAside };
+  }
+
+  /** Marks rows as being worked on by a turn, and counts the try. Makes the turn's row when it is new. */
+  claim(
+    turn: { readonly id: string; readonly provider: string; readonly model: string | undefined; readonly origin: number | undefined },
+    seqs: readonly number[],
+  ): void {
+    const now = this.#clock.now();
+    const acks = this.#transaction(() => {
+      this.#db
+        .prepare(
+          'INSERT INTO turns (id, state, provider, model, origin_seq, started_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING',
+        )
+        .run(turn.id, 'running', turn.provider, turn.model ?? null, turn.origin ?? null, now);
+      const claim = this.#db.prepare(
+        `INSERT INTO acks (in_seq, state, turn_id, at) VALUES (:seq, 'processing', :turn, :now)
+         ON CONFLICT (in_seq) DO UPDATE SET state = 'processing', turn_id = :turn, tries = tries + 1, at = :now WHERE state = 'interrupted' RETURNING *`,
+      );
+      return seqs.map((seq) => claim.get({ seq, turn: turn.id, now }) as AckRow);
+    });
+    this.#inbox.mirror(acks);
+  }
+
+  /** Gives back what a turn claimed and no step used: not counted as a try, because nothing died. */
+  release(turn: string, nextTryAt: number, why: string): void {
+    const now = this.#clock.now();
+    const acks = this.#transaction(() => {
+      this.#db
+        .prepare(`UPDATE turns SET state = 'stopped', error = ?, ended_at = ? WHERE id = ? AND state = 'running' AND steps = 0`)
+        .run(why, now, turn);
+      return this.#db
+        .prepare(
+          `UPDATE acks SET state = 'interrupted', tries = max(tries - 1, 0), next_try_at = ?, at = ? WHERE turn_id = ? AND state = 'processing' RETURNING *`,
+        )
+        .all(nextTryAt, now, turn) as AckRow[];
+    });
+    this.#inbox.mirror(acks);
+  }
+
+  /** One transaction. The rows' files must lie in their place before it. */
+  commit(change: Change): Written {
+    const now = this.#clock.now();
+    const acks: AckRow[] = [];
+    const seqs: number[] = [];
+    this.#transaction(() => {
+      for (const row of change.history ?? []) this.#appendHistory(row, now);
+      if (change.settle !== undefined) {
+        const settle = this.#db.prepare(
+          `INSERT INTO acks (in_seq, state, turn_id, error, at) VALUES (:seq, :state, :turn, :error, :now)
+           ON CONFLICT (in_seq) DO UPDATE SET state = :state, turn_id = :turn, error = :error, at = :now RETURNING *`,
+        );
+        for (const seq of change.settle.seqs)
+          acks.push(
+            settle.get({ seq, state: change.settle.state, turn: change.settle.turn, error: change.settle.error ?? null, now }) as AckRow,
+          );
+      }
+      for (const row of change.out ?? []) seqs.push(this.#appendOut(row, now));
+      if (change.turn !== undefined) {
+        const { id, state, steps, error, model } = change.turn;
+        this.#db
+          .prepare('UPDATE turns SET state = ?, steps = ?, error = ?, model = coalesce(?, model), ended_at = ? WHERE id = ?')
+          .run(state, steps, error ?? null, model ?? null, state === 'running' ? null : now, id);
+      }
+      for (const [key, value] of Object.entries(change.state ?? {})) this.#putState(key, value, now);
+    });
+    this.#inbox.mirror(acks);
+    if (acks.length > 0 || seqs.length > 0) this.#onRows(this.highestSeq());
+    return { seqs };
+  }
+
+  /** The turn that a predecessor left after a finished step. */
+  unfinishedTurn(): TurnRow | undefined {
+    return this.#db.prepare("SELECT * FROM turns WHERE state = 'running' ORDER BY started_at LIMIT 1").get() as TurnRow | undefined;
+  }
+
+  /** The transcript, oldest first, from a history id on. */
+  history(fromId = 0): readonly (HistoryRow & { readonly turn_state: TurnState })[] {
+    return this.#db
+      .prepare('SELECT h.*, t.state AS turn_state FROM history h JOIN turns t ON t.id = h.turn_id WHERE h.id >= ? ORDER BY h.id')
+      .all(fromId) as (HistoryRow & { turn_state: TurnState })[];
+  }
+
+  /** The seq of a row written before, by its id. */
+  written(id: string): number | undefined {
+    return this.#db.prepare('SELECT seq FROM messages_out WHERE id = ?').pluck().get(id) as number | undefined;
+  }
+
+  /** Whether the turn has anything for people. */
+  hasAnswered(turn: string): boolean {
+    return this.#db.prepare("SELECT 1 FROM messages_out WHERE id GLOB ? || '/*' AND id NOT GLOB '*/busy' LIMIT 1").get(turn) !== undefined;
+  }
+
+  getState(key: string): unknown {
+    const value = this.#db.prepare('SELECT value FROM state WHERE key = ?').pluck().get(key) as string | undefined;
+    return value === undefined ? undefined : JSON.parse(value);
+  }
+
+  acksFrom(seq: number): readonly AckRow[] {
+    return this.#db.prepare('SELECT * FROM acks WHERE in_seq >= ?').all(seq) as AckRow[];
+  }
+
+  highestSeq(): number {
+    return Number(this.#db.prepare('SELECT coalesce(max(seq), 0) FROM messages_out').pluck().get());
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #transaction<T>(work: () => T): T {
+    return this.#db.transaction(work).immediate();
+  }
+
+  #appendHistory(row: NewHistory, now: number): void {
+    this.#db
+      .prepare('INSERT INTO history (turn_id, step, role, content, in_seq, model, usage, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+      .run(
+        row.turn,
+        row.step,
+        row.role,
+        JSON.stringify(row.blocks),
+        row.inSeq ?? null,
+        row.model ?? null,
+        row.usage === undefined ? null : JSON.stringify(row.usage),
+        now,
+      );
+  }
+
+  #appendOut(row: NewOut, now: number): number {
+    const before = this.written(row.id);
+    if (before !== undefined) return before;
+    // Above both files' highest, so that seq order reads as the order of the conversation.
+    const above = Math.max(this.highestSeq(), this.#inbox.highestSeq());
+    const seq = above + 1 + (above % 2);
+    const content = typeof row.content === 'function' ? row.content(seq) : row.content;
+    this.#db
+      .prepare('INSERT INTO messages_out (seq, id, kind, destination, in_reply_to, content, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)')
+      .run(seq, row.id, row.kind, row.destination ?? null, row.inReplyTo ?? null, JSON.stringify(content), now);
+    return seq;
+  }
+
+  #putState(key: string, value: unknown, now: number): void {
+    if (value === undefined) this.#db.prepare('DELETE FROM state WHERE key = ?').run(key);
+    else
+      this.#db
+        .prepare(
+          'INSERT INTO state (key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at',
+        )
+        .run(key, JSON.stringify(value), now);
+  }
+}

@@ -1,0 +1,188 @@
+/** The offline provider: deterministic, needs no key, follows the script in the message (see README.md). */
+import type { Block } from '@dovecote/proto';
+import type { Clock } from '../../lifecycle/clock.ts';
+import { unescapeText } from '../../prompts/escape.ts';
+import { type Provider, ProviderError, type ProviderEvent, type ProviderRequest, type TranscriptMessage } from '../provider.ts';
+import { type Operation, parseScript } from './script.ts';
+
+const SUFFIX = "(demo provider: no model is connected. Choose another provider in the agent's settings for real answers.)";
+const PROGRESS_MS = 1_000;
+const WORD_MS = 50;
+
+export interface DemoDeps {
+  readonly clock: Clock;
+  /** ends this very process, as a crash would */
+  readonly crash: () => void;
+}
+
+export class DemoProvider implements Provider {
+  readonly name = 'demo';
+  readonly defaultModel = 'demo';
+  readonly transcriptChars = 600_000;
+  readonly #deps: DemoDeps;
+
+  constructor(deps: DemoDeps) {
+    this.#deps = deps;
+  }
+
+  async *stream(request: ProviderRequest, { signal }: { readonly signal: AbortSignal }): AsyncIterable<ProviderEvent> {
+    signal.throwIfAborted();
+    const { operations, toolCalls, lastResult } = position(request);
+    const said: string[] = [];
+    let echoed = false;
+    let faults = 0;
+    let crashes = 0;
+    for (const operation of operations) {
+      switch (operation.op) {
+        case 'say':
+          said.push(operation.text.replaceAll('{result}', lastResult));
+          yield { type: 'text', text: said.at(-1) ?? '' };
+          break;
+        case 'echo':
+          echoed = true;
+          said.push(`You said: ${operation.text}`);
+          yield { type: 'text', text: said.at(-1) ?? '' };
+          break;
+        case 'remember':
+          said.push(`I will remember: ${operation.text}`);
+          break;
+        case 'recall':
+          said.push(recall(request.messages));
+          break;
+        case 'stream':
+          for (const word of operation.text.split(/(?<= )/)) {
+            await this.#deps.clock.sleep(WORD_MS, signal);
+            yield { type: 'text', text: word };
+          }
+          said.push(operation.text);
+          break;
+        case 'sleep':
+          for (let left = operation.ms; left > 0; left -= PROGRESS_MS) {
+            yield { type: 'progress' };
+            await this.#deps.clock.sleep(Math.min(left, PROGRESS_MS), signal);
+          }
+          break;
+        case 'fail':
+          // Each fault happens once: the attempts before this one went through those before it.
+          if (operation.always || faults >= request.attempt) throw failure(operation);
+          faults += 1;
+          break;
+        case 'hang':
+          if (faults >= request.attempt) await this.#deps.clock.sleep(2 ** 30, signal);
+          faults += 1;
+          break;
+        case 'crash':
+          if (operation.always || crashes >= request.interruptions) this.#deps.crash();
+          crashes += 1;
+          break;
+        case 'tools':
+          yield answer(request, said, operation.calls, toolCalls);
+          return;
+      }
+    }
+    // Nothing left and no tool behind it: the system told something, such as a destination that does not exist.
+    const told = operations.length === 0 && request.messages.at(-1)?.role === 'user';
+    if (said.length === 0) said.push(told ? '<internal>nothing left to do</internal>' : 'Done.');
+    if (echoed) said.push(`\n${SUFFIX}`);
+    yield answer(request, said, [], toolCalls);
+  }
+}
+
+/**
+ * The operations that are still to be done, from the transcript alone: any process finds the same place. Scripts with tools
+ * come first, so that what the other messages are answered stands in the last step, which is the one that is sent.
+ */
+function position(request: ProviderRequest): { operations: readonly Operation[]; toolCalls: number; lastResult: string } {
+  let withTools: Operation[] = [];
+  let without: Operation[] = [];
+  let at = 0;
+  let toolCalls = 0;
+  let lastResult = '';
+  for (const message of request.messages) {
+    for (const block of message.blocks) if (block.type === 'tool_result') lastResult = block.text;
+    if (message.turn !== request.turn) continue;
+    if (message.role === 'user') {
+      const operations = message.blocks.flatMap(script);
+      (operations.some(({ op }) => op === 'tools') ? withTools : without).push(...operations);
+    }
+    if (message.role !== 'assistant') continue;
+    const calls = message.blocks.filter((block) => block.type === 'tool_use').length;
+    toolCalls += calls;
+    if (calls > 0) at = withTools.findIndex((operation, index) => index >= at && operation.op === 'tools') + 1;
+    else [withTools, without, at] = [[], [], 0]; // an answer without a call has done all there was
+  }
+  return { operations: [...withTools.slice(at), ...without], toolCalls, lastResult };
+}
+
+const ELEMENT = /^<(message|task|webhook|system)((?: [a-z]+="[^"]*")*)>(.*)<\/\1>$/s;
+
+function script(block: Block): readonly Operation[] {
+  if (block.type !== 'text') return [];
+  const [, tag, attributes = '', body = ''] = ELEMENT.exec(block.text) ?? [];
+  if (tag === undefined || tag === 'system' || attributes.includes(' context="true"')) return [];
+  const text = body
+    .replace(/^<quoted_message[^>]*>.*?<\/quoted_message>\n?/s, '')
+    .split('\n')
+    .filter((line) => !/^\[attachment(?: refused)?: /.test(line))
+    .join('\n');
+  return parseScript(unescapeText(text));
+}
+
+function recall(messages: readonly TranscriptMessage[]): string {
+  const remembered = messages
+    .filter((message) => message.role === 'user')
+    .flatMap((message) => message.blocks.flatMap(script))
+    .flatMap((operation) => (operation.op === 'remember' ? [operation.text] : []));
+  return remembered.length === 0 ? 'I remember nothing.' : `I remember: ${remembered.join(', ')}`;
+}
+
+function failure({ how, retryAfterMs }: Extract<Operation, { op: 'fail' }>): ProviderError {
+  const message = `the script asked for the failure ${how}`;
+  switch (how) {
+    case 'network':
+      return ProviderError.transient('Network', message);
+    case '429':
+      return ProviderError.transient('RateLimited', message, { retryAfterMs });
+    case '529':
+      return ProviderError.transient('Overloaded', message, { retryAfterMs });
+    case '401':
+      return ProviderError.permanent('Unauthenticated', message);
+    case '403':
+      return ProviderError.permanent('Forbidden', message);
+    case '404':
+      return ProviderError.permanent('NoSuchModel', message);
+    case '413':
+      return ProviderError.permanent('TooLarge', message);
+    default:
+      return how.startsWith('5')
+        ? ProviderError.transient('Unavailable', message, { retryAfterMs })
+        : ProviderError.permanent('BadRequest', message);
+  }
+}
+
+function answer(
+  request: ProviderRequest,
+  said: readonly string[],
+  calls: readonly { readonly name: string; readonly input: unknown }[],
+  before: number,
+): ProviderEvent {
+  const text = said.join('\n');
+  const blocks: Block[] = [
+    ...(text === '' ? [] : [{ type: 'text', text } as const]),
+    ...calls.map(
+      ({ name, input }, index) => ({ type: 'tool_use', id: `demo-${request.turn}-${before + index + 1}`, name, input }) as const,
+    ),
+  ];
+  return {
+    type: 'answer',
+    blocks,
+    stop: calls.length > 0 ? 'tools' : 'end',
+    model: request.model ?? 'demo',
+    // Deterministic stand-ins: four characters are a token.
+    usage: { inputTokens: tokens([request.system, request.messages]), outputTokens: tokens(blocks) },
+  };
+}
+
+function tokens(value: unknown): number {
+  return Math.ceil(JSON.stringify(value).length / 4);
+}

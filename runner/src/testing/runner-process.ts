@@ -1,0 +1,52 @@
+/** The real runner as a process of its own. For tests only. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import type { TestCell } from './cell.ts';
+
+const MAIN = join(import.meta.dirname, '..', 'main.ts');
+
+export interface ProcessEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class RunnerProcess {
+  readonly child: ChildProcess;
+  readonly ended: Promise<ProcessEnd>;
+  #log = '';
+
+  constructor(cell: TestCell, extra: readonly string[] = []) {
+    const flags = ['--session', 'helper-abc', '--in', cell.in, '--out', cell.out, '--workspace', cell.workspace, '--home', cell.home];
+    this.child = spawn(process.execPath, [MAIN, ...flags, '--log-level', 'warn', ...extra], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child.stdout?.on('data', (data: Buffer) => {
+      this.#log += data.toString();
+    });
+    this.child.stderr?.on('data', (data: Buffer) => {
+      this.#log += data.toString();
+    });
+    this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => resolve({ code, signal })));
+  }
+
+  get log(): string {
+    return this.#log;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** SIGTERM, then the end. */
+  async drain(): Promise<ProcessEnd> {
+    this.kill('SIGTERM');
+    return this.ended;
+  }
+}
+
+/** Waits for a condition of the files, looked at each 10 ms. */
+export async function until(what: string, condition: () => boolean, ms = 20_000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,26 @@
+import { matchesGlob } from 'node:path';
+import { z } from 'zod';
+import { walkFiles } from '../files/entries.ts';
+import { defineTool } from './tool.ts';
+
+const MAX_FOUND = 500;
+const MAX_VISITED = 200_000;
+
+export const globTool = defineTool({
+  name: 'glob',
+  description: 'Finds files by a pattern such as **/*.md, newest first. Links are not followed; .git and node_modules are not entered.',
+  input: z.object({
+    pattern: z.string().min(1).max(1_000).describe('The pattern, relative to path.'),
+    path: z.string().max(4096).optional().describe('Where to begin; the workspace when absent.'),
+  }),
+  repeatable: true,
+  async run({ pattern, path = '.' }, { files }) {
+    const found = [...walkFiles(files, path, MAX_VISITED)]
+      .filter(({ relative }) => matchesGlob(relative, pattern))
+      .sort((a, b) => b.stats.mtimeMs - a.stats.mtimeMs || (a.relative < b.relative ? -1 : 1));
+    if (found.length === 0) return 'No file matches.';
+    const lines = found.slice(0, MAX_FOUND).map(({ relative }) => relative);
+    if (found.length > MAX_FOUND) lines.push(`(${found.length - MAX_FOUND} more files)`);
+    return lines.join('\n');
+  },
+});

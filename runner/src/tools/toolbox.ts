@@ -1,0 +1,99 @@
+import { type AgentConfig, isDiskFull } from '@dovecote/proto';
+import Sqlite from 'better-sqlite3';
+import { z } from 'zod';
+import { JailError } from '../files/path-jail.ts';
+import { TooLargeError } from '../files/text.ts';
+import { toError } from '../lifecycle/exit.ts';
+import type { Log } from '../lifecycle/log.ts';
+import type { ToolSpec } from '../providers/provider.ts';
+import { editFile } from './edit-file.ts';
+import { exec } from './exec.ts';
+import { globTool } from './glob.ts';
+import { grep } from './grep.ts';
+import { listDir } from './list-dir.ts';
+import { readFile } from './read-file.ts';
+import { sendFile } from './send-file.ts';
+import { sendMessage } from './send-message.ts';
+import type { Tool, ToolContext } from './tool.ts';
+import { ToolError } from './tool.ts';
+import { writeFile } from './write-file.ts';
+
+export const BUILT_IN: readonly Tool[] = [readFile, writeFile, editFile, listDir, globTool, grep, exec, sendMessage, sendFile];
+
+export interface ToolResult {
+  readonly text: string;
+  readonly isError: boolean;
+}
+
+/** The tools that one agent has, sorted by name so that the prompt's prefix stays the same. */
+export class Toolbox {
+  readonly #tools: ReadonlyMap<string, Tool>;
+  readonly #log: Log;
+  readonly specs: readonly ToolSpec[];
+
+  /** `allowed`: the names of the AgentGroup's list; absent: all. */
+  constructor(tools: readonly Tool[], allowed: readonly string[] | undefined, log: Log) {
+    this.#log = log;
+    const kept = tools.filter((tool) => allowed === undefined || allowed.includes(tool.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.#tools = new Map(kept.map((tool) => [tool.name, tool]));
+    this.specs = kept.map(({ name, description, input }) => ({ name, description, inputSchema: jsonSchema(input) }));
+  }
+
+  get names(): readonly string[] {
+    return [...this.#tools.keys()];
+  }
+
+  repeatable(name: string): boolean {
+    return this.#tools.get(name)?.repeatable ?? true; // an unknown tool has no effect: its error may be given again
+  }
+
+  /** How long a call may be silent, ms. undefined: no declared wait. */
+  deadlineMs(name: string, input: unknown): number | undefined {
+    const tool = this.#tools.get(name);
+    const parsed = tool?.input.safeParse(input);
+    return parsed?.success === true ? tool?.deadlineMs?.(parsed.data) : undefined;
+  }
+
+  /**
+   * Runs one call. What the model can mend comes back as an error result. Throws only what the model cannot: a full
+   * volume or broken file under the outbox.
+   */
+  async run(name: string, input: unknown, context: ToolContext): Promise<ToolResult> {
+    const tool = this.#tools.get(name);
+    if (tool === undefined) return failed(`There is no tool named ${name}. Your tools: ${this.names.join(', ')}.`);
+    if (typeof input === 'string')
+      return failed('The input was not valid JSON, so the tool was not run. Call it again with a JSON object.');
+    const parsed = tool.input.safeParse(input);
+    if (!parsed.success) return failed(`The input does not fit: ${z.prettifyError(parsed.error)}`);
+    try {
+      return { text: await tool.run(parsed.data, context), isError: false };
+    } catch (e) {
+      if (e instanceof ToolError || e instanceof JailError || e instanceof TooLargeError) return failed(e.message);
+      if (e instanceof Sqlite.SqliteError) throw e;
+      if (isDiskFull(e)) return failed('The volume is full. Remove files that are not needed, then try again.');
+      if (context.signal.aborted) return failed('Stopped before it ended.');
+      const error = toError(e);
+      this.#log.error({ err: error, tool: name }, 'a tool failed in a way it should not');
+      return failed(`The tool failed: ${'code' in error ? String(error.code) : error.name}.`);
+    }
+  }
+}
+
+/** Makes an agent's toolbox once per configuration: its schemas take longer to make than a step's other work. */
+export function toolboxes(tools: readonly Tool[], log: Log): (agent: AgentConfig) => Toolbox {
+  const made = new WeakMap<AgentConfig, Toolbox>();
+  return (agent) => {
+    const known = made.get(agent) ?? new Toolbox(tools, agent.tools, log);
+    made.set(agent, known);
+    return known;
+  };
+}
+
+function failed(text: string): ToolResult {
+  return { text, isError: true };
+}
+
+function jsonSchema(input: z.ZodType): Readonly<Record<string, unknown>> {
+  const { $schema: _, ...schema } = z.toJSONSchema(input, { io: 'input' }) as Record<string, unknown>;
+  return schema;
+}

@@ -1,0 +1,37 @@
+import type { AgentConfig } from '@dovecote/proto';
+import type { ReportProgress } from '../attach/progress.ts';
+import type { PathJail } from '../files/path-jail.ts';
+import type { Inbox, Projection } from '../inbox/inbox.ts';
+import type { Bell } from '../lifecycle/bell.ts';
+import type { Clock } from '../lifecycle/clock.ts';
+import type { Reached } from '../lifecycle/crash-point.ts';
+import type { Log } from '../lifecycle/log.ts';
+import type { Random } from '../lifecycle/random.ts';
+import type { Outbox } from '../outbox/outbox.ts';
+import type { OutboxFiles } from '../outbox/outbox-files.ts';
+import type { PromptInput } from '../prompts/system-prompt.ts';
+import type { Provider } from '../providers/provider.ts';
+import type { Toolbox } from '../tools/toolbox.ts';
+import type { TranscriptStore } from './transcript-store.ts';
+
+/** Everything a session's turns need, built once by the composition root. */
+export interface SessionDeps {
+  readonly inbox: Inbox;
+  readonly outbox: Outbox;
+  readonly outboxFiles: OutboxFiles;
+  readonly transcript: TranscriptStore;
+  readonly files: PathJail;
+  readonly toolbox: (agent: AgentConfig) => Toolbox;
+  readonly commandEnv: Readonly<Record<string, string>>;
+  /** Throws a permanent ProviderError for a name that is not known or not set up. */
+  readonly provider: (name: string) => Promise<Provider>;
+  /** the agent, destinations and routing as delivery last wrote them; the last known ones while the file is being written */
+  readonly projection: () => Projection;
+  readonly promptBase: () => Pick<PromptInput, 'type' | 'shared' | 'workspace' | 'home' | 'attachments'>;
+  readonly bell: Bell;
+  readonly report: ReportProgress;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly reached: Reached;
+}

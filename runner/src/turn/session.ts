@@ -1,0 +1,161 @@
+/**
+ * The life of a session's process: clear what a predecessor left, go on with its turn, then turn after turn as messages
+ * become due, until a drain.
+ */
+import type { TurnRow } from '@dovecote/proto';
+import { type DueRow, unlessPassing } from '../inbox/inbox.ts';
+import { isStop } from '../inbox/stop-row.ts';
+import { MAX_TRIES } from '../outbox/outbox.ts';
+import { RETRY_STATE } from './call-model.ts';
+import type { Drain } from './drain.ts';
+import { KILLED, NOTHING_TO_STOP } from './sentences.ts';
+import type { SessionDeps } from './session-deps.ts';
+import { CHECKPOINT_STATE, type CheckpointState, RESUME_STATE, Turn } from './turn.ts';
+
+/** Doorbells may be lost: this finds what they announced. */
+const POLL_MS = 1_000;
+/** A read that met a commit: looked at again after this long. */
+const PASSING_MS = 5;
+const FIRST_BACKOFF_MS = 5_000;
+
+/** A row in `state`: how often a process died in this step of this turn. */
+interface ResumeState {
+  readonly turn: string;
+  readonly step: number;
+  readonly count: number;
+}
+
+interface Unfinished {
+  readonly row: TurnRow;
+  readonly interruptions: number;
+  /** ms since 1970 */
+  readonly dueAt: number;
+}
+
+export class Session {
+  readonly #deps: SessionDeps;
+  readonly #drain: Drain;
+  #unfinished: Unfinished | undefined;
+  #checkpointed = false;
+
+  constructor(deps: SessionDeps, drain: Drain) {
+    this.#deps = deps;
+    this.#drain = drain;
+  }
+
+  /** True while a turn waits for the next process. Valid after `run`. */
+  get checkpointed(): boolean {
+    return this.#checkpointed;
+  }
+
+  /** Runs until the drain. Rejects for what ends the process. */
+  async run(): Promise<void> {
+    const { bell, log } = this.#deps;
+    const cleared = this.#deps.outbox.clearStale();
+    if (cleared.interrupted + cleared.setAside > 0) log.warn(cleared, 'a predecessor ended in the middle of a turn');
+    this.#unfinished = this.#findUnfinished();
+    while (!this.#drain.soft.aborted) {
+      const heard = bell.count;
+      const next = unlessPassing(() => this.#look());
+      if (next instanceof Turn) {
+        if ((await this.#runTurn(next)) === 'checkpointed') this.#checkpointed = true;
+      } else await bell.wait(heard, next === undefined ? PASSING_MS : Math.min(POLL_MS, next), this.#drain.soft);
+    }
+    if (this.#unfinished !== undefined) this.#leaveUnfinished(this.#unfinished);
+  }
+
+  /** A turn whose next try was still waited for: this process did not die of it, so it does not count. */
+  #leaveUnfinished({ row, interruptions }: Unfinished): void {
+    this.#checkpointed = true;
+    const state: ResumeState = { turn: row.id, step: row.steps, count: Math.max(0, interruptions - 1) };
+    this.#deps.outbox.commit({ state: { [RESUME_STATE]: state } });
+  }
+
+  /** The next turn, or how long to wait, ms. */
+  #look(): Turn | number {
+    const { inbox, clock } = this.#deps;
+    inbox.changed();
+    const now = clock.now();
+    const stops = inbox.control(now).filter(isStop);
+    if (stops.length > 0) this.#stopIdle(stops);
+    if (this.#unfinished !== undefined) {
+      const { row, interruptions, dueAt } = this.#unfinished;
+      if (dueAt > now) return dueAt - now;
+      const turn = Turn.resume(this.#deps, this.#drain, row, interruptions);
+      this.#unfinished = undefined;
+      return turn;
+    }
+    const batch = inbox.next(now);
+    if (batch !== undefined) return Turn.begin(this.#deps, this.#drain, batch, this.#deps.projection());
+    const dueAt = inbox.nextDueAt();
+    return dueAt === undefined ? POLL_MS : Math.max(0, dueAt - now);
+  }
+
+  async #runTurn(turn: Turn): Promise<'ended' | 'checkpointed'> {
+    const over = new AbortController();
+    const watching = this.#watchForStop(turn, over.signal);
+    try {
+      return await turn.run();
+    } finally {
+      over.abort();
+      await watching;
+    }
+  }
+
+  /** While a turn runs, the control lane is read by doorbell and poll: a stop does not queue behind the turn it stops. */
+  async #watchForStop(turn: Turn, over: AbortSignal): Promise<void> {
+    const { bell, inbox, clock } = this.#deps;
+    while (!over.aborted) {
+      const heard = bell.count;
+      const stops = unlessPassing(() => inbox.control(clock.now()).filter(isStop));
+      if (stops !== undefined && stops.length > 0) {
+        turn.stop(stops.map((row) => row.seq));
+        return;
+      }
+      await bell.wait(heard, stops === undefined ? PASSING_MS : POLL_MS, over);
+    }
+  }
+
+  /** A stop while nothing runs; an unfinished turn that waits for its next try is ended by it. */
+  #stopIdle(stops: readonly DueRow[]): void {
+    const last = stops.at(-1);
+    if (last === undefined) return;
+    if (this.#unfinished !== undefined) {
+      const turn = Turn.resume(this.#deps, this.#drain, this.#unfinished.row, this.#unfinished.interruptions);
+      this.#unfinished = undefined;
+      turn.stop(stops.map((row) => row.seq));
+      turn.endStopped();
+      return;
+    }
+    this.#deps.outbox.commit({
+      settle: { seqs: stops.map((row) => row.seq), state: 'done', turn: '' },
+      out: [{ id: `stop/${last.seq}`, kind: 'chat', inReplyTo: last.seq, content: { text: NOTHING_TO_STOP } }],
+    });
+  }
+
+  /** A turn that was left after a finished step, and when it may go on: each death in the same step makes the wait longer. */
+  #findUnfinished(): Unfinished | undefined {
+    const { outbox, clock, log } = this.#deps;
+    const row = outbox.unfinishedTurn();
+    if (row === undefined) return undefined;
+    const checkpoint = outbox.getState(CHECKPOINT_STATE) as CheckpointState | undefined;
+    const before = outbox.getState(RESUME_STATE) as ResumeState | undefined;
+    const same = before?.turn === row.id && before.step === row.steps;
+    const clean = checkpoint?.turn === row.id && checkpoint.step === row.steps && !same;
+    const count = clean ? 0 : same ? before.count + 1 : 1;
+    if (count > MAX_TRIES) {
+      log.error({ turn: row.id, step: row.steps }, 'a turn ended its process too often and was given up');
+      outbox.commit({
+        out: [{ id: `${row.id}/${row.steps}/killed`, kind: 'chat', inReplyTo: row.origin_seq ?? undefined, content: { text: KILLED } }],
+        turn: { id: row.id, state: 'failed', steps: row.steps, error: KILLED },
+        state: { [RESUME_STATE]: undefined, [CHECKPOINT_STATE]: undefined, [RETRY_STATE]: undefined },
+      });
+      return undefined;
+    }
+    outbox.commit({
+      state: { [RESUME_STATE]: { turn: row.id, step: row.steps, count } satisfies ResumeState, [CHECKPOINT_STATE]: undefined },
+    });
+    const waitMs = count < 2 ? 0 : FIRST_BACKOFF_MS * 2 ** (count - 2);
+    return { row, interruptions: count, dueAt: clock.now() + waitMs };
+  }
+}
