@@ -5,7 +5,7 @@ import type { Random } from '../lib/random.ts';
 import { CredentialSource } from './credentials.ts';
 import { GoneError, KubeError } from './errors.ts';
 import { fromKube } from './from-kube.ts';
-import { isJsonObject, type JsonObject, type MutableJsonObject, objectAt } from './json.ts';
+import { isJsonObject, type JsonObject, type MutableJsonObject, objectAt, toJson } from './json.ts';
 import { invalidObject, readObject, readObjects, tryRead } from './read-object.ts';
 import { apiVersionOf } from './resource-types.ts';
 import type {
@@ -132,7 +132,13 @@ export class ApiServerStore implements ResourceStore {
       method: 'PATCH',
       path: `${this.#path(type, name)}/status`,
       query: { ...writing(options), force: 'true' },
-      body: { apiVersion: apiVersionOf(type), kind: type.kind, metadata: { name, namespace: this.namespace }, status },
+      body: {
+        apiVersion: apiVersionOf(type),
+        kind: type.kind,
+        metadata: { name, namespace: this.namespace },
+        // An empty map in the place of fields that were applied before becomes a null there, which is then refused.
+        ...(Object.keys(toJson(status)).length === 0 ? {} : { status }),
+      },
       contentType: APPLY,
       signal: options.signal,
     });

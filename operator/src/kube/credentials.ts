@@ -1,8 +1,10 @@
 /** Who we are to an API server: client-node's KubeConfig knows the many ways (in-cluster token, certificates, exec plugins, OIDC). */
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Clock } from '../lib/clock.ts';
+import { isJsonObject } from './json.ts';
 
 export interface TlsOptions {
   readonly ca?: RequestOptions['ca'];
@@ -72,6 +74,9 @@ export class CredentialSource {
     await this.#config.applyToHTTPSOptions(options);
     const headers: Record<string, string> = {};
     for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = String(value);
+    // Read by ourselves: client-node keeps the old one for a minute, also after a 401.
+    const tokenFile = tokenFileOf(this.#config);
+    if (tokenFile !== undefined) headers['authorization'] = `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
     if (typeof options.auth === 'string') headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
     const { ca, cert, key, pfx, passphrase, servername, rejectUnauthorized } = options;
     const tls = Object.fromEntries(
@@ -79,4 +84,12 @@ export class CredentialSource {
     ) as TlsOptions;
     return { headers, tls, tlsId: createHash('sha256').update(JSON.stringify(tls)).digest('hex') };
   }
+}
+
+/** Where the token of the Pod's service account stands, when that is who we are. */
+function tokenFileOf(config: KubeConfig): string | undefined {
+  const provider: unknown = config.getCurrentUser()?.authProvider;
+  const settings = isJsonObject(provider) ? provider['config'] : undefined;
+  const path = isJsonObject(settings) ? settings['tokenFile'] : undefined;
+  return typeof path === 'string' ? path : undefined;
 }

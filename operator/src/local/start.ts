@@ -12,7 +12,7 @@ import { startDelivery } from '../delivery/start.ts';
 import { soleOwner } from '../gateway/channels/ownership.ts';
 import { EmbeddedStore } from '../kube/embedded/embedded-store.ts';
 import { createKubeMetrics } from '../kube/metrics.ts';
-import { agentGroups, sessions } from '../kube/resource-types.ts';
+import { agentGroups, pods, sessions } from '../kube/resource-types.ts';
 import { serveHealth } from '../lib/health.ts';
 import { TaskGroup } from '../lib/task-group.ts';
 import { startProxy } from '../proxy/start.ts';
@@ -74,6 +74,9 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
     closing.push(() => embedded.close());
     const store = withSecrets(embedded, values);
     await applyManifests(store, wanted);
+    // Their processes ended with the last run, and the addresses in them are of its ports: the controller makes them anew.
+    const { items: leftOver } = await store.list(pods);
+    for (const { metadata } of leftOver) await store.delete(pods, metadata.name, { uid: metadata.uid, gracePeriodSeconds: 0 });
 
     const kubeMetrics = createKubeMetrics(registry);
     const group = new TaskGroup();

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { CRASH_POINTS } from '../lifecycle/crash-point.ts';
-import { TestCell } from '../testing/cell.ts';
-import { RunnerProcess, until } from '../testing/runner-process.ts';
+import type { TestCell } from '../testing/cell.ts';
+import { until } from '../testing/runner-process.ts';
+import { Running } from '../testing/running.ts';
 
 /** A conversation that uses tools, sends in mid-turn, gets messages in mid-turn and ends with something to answer for each. */
 const SCRIPT = [
@@ -13,26 +14,16 @@ const SCRIPT = [
   'say all done',
 ].join('\n');
 
-const cells: TestCell[] = [];
-const runners: RunnerProcess[] = [];
-afterEach(async () => {
-  for (const runner of runners.splice(0)) {
-    runner.kill('SIGKILL');
-    await runner.ended;
-  }
-  for (const cell of cells.splice(0)) cell.remove();
-});
+const running = new Running();
+afterEach(() => running.close());
 
 function conversation(): { readonly cell: TestCell; readonly said: readonly number[] } {
-  const cell = new TestCell();
-  cells.push(cell);
+  const cell = running.cell();
   return { cell, said: [cell.say('say hello one'), cell.say(SCRIPT), cell.say('say hello three')] };
 }
 
-function start(cell: TestCell, extra: readonly string[] = []): RunnerProcess {
-  const runner = new RunnerProcess(cell, extra);
-  runners.push(runner);
-  return runner;
+function finished(cell: TestCell): boolean {
+  return cell.acks().filter((ack) => ack.state === 'done').length === 3 && cell.turns().every((turn) => turn.state !== 'running');
 }
 
 /** The invariants of a finished conversation, however often its runner was killed. */
@@ -63,29 +54,27 @@ describe('a runner that is killed with SIGKILL', () => {
     (point === 'runner/mid-step' || point.endsWith('step-commit') ? [1, 2, 3, 4] : [1]).map((nth) => [point, nth] as const),
   );
 
-  test.each(points)('at %s for the %i. time goes on where the finished steps end', async (point, nth) => {
-    const { cell, said } = conversation();
-    const killed = await start(cell, ['--crash-at', `${point}#${nth}`]).ended;
-    expect(killed.signal).toBe('SIGKILL');
-    const runner = start(cell);
-    await until(
-      'every message is done',
-      () => cell.acks().filter((ack) => ack.state === 'done').length === 3 && cell.turns().every((t) => t.state !== 'running'),
-    );
-    expect(await runner.drain()).toEqual({ code: 0, signal: null });
-    expectWhole(cell, said);
-  });
+  test.each(points)(
+    'at %s for the %i. time goes on where the finished steps end',
+    async (point, nth) => {
+      const { cell, said } = conversation();
+      const killed = await running.start(cell, ['--crash-at', `${point}#${nth}`]).ended;
+      expect(killed.signal).toBe('SIGKILL');
+      const runner = running.start(cell);
+      await until('every message is done', () => finished(cell));
+      expect(await runner.drain()).toEqual({ code: 0, signal: null });
+      expectWhole(cell, said);
+    },
+    60_000,
+  );
 
   test('just before it says that it drained has lost nothing', async () => {
     const { cell, said } = conversation();
-    const runner = start(cell, ['--crash-at', 'runner/before-drained']);
-    await until(
-      'every message is done',
-      () => cell.acks().filter((ack) => ack.state === 'done').length === 3 && cell.turns().every((t) => t.state !== 'running'),
-    );
+    const runner = running.start(cell, ['--crash-at', 'runner/before-drained']);
+    await until('every message is done', () => finished(cell));
     expect((await runner.drain()).signal).toBe('SIGKILL');
     expectWhole(cell, said);
-  });
+  }, 60_000);
 
   test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])(
     'at a random moment (seed %i), then again, loses nothing and repeats no step',
@@ -98,18 +87,14 @@ describe('a runner that is killed with SIGKILL', () => {
         return state / 2 ** 32;
       };
       for (let kill = 0; kill < 2; kill += 1) {
-        const runner = start(cell);
+        const runner = running.start(cell);
         const moment = 150 + Math.floor(random() * 350);
         await new Promise((resolve) => setTimeout(resolve, moment));
         runner.kill('SIGKILL');
         await runner.ended;
       }
-      const runner = start(cell);
-      await until(
-        'every message is done',
-        () => cell.acks().filter((ack) => ack.state === 'done').length === 3 && cell.turns().every((t) => t.state !== 'running'),
-        30_000,
-      );
+      const runner = running.start(cell);
+      await until('every message is done', () => finished(cell), 30_000);
       await runner.drain();
       expectWhole(cell, said);
     },

@@ -184,14 +184,14 @@ const cases: readonly Case[] = [
     action: { do: 'delete', because: 'Ended' },
     view: { is: 'failed', reason: 'PodFailed' },
   },
-  { name: 'replaces a failed Pod later the next time', given: { pod: failed(900, 1) }, action: nothing, view: { is: 'failed' } },
+  { name: 'replaces a failed Pod later the next time', given: { pod: failed(3_000, 3) }, action: nothing, view: { is: 'failed' } },
   {
     name: 'replaces it once the wait is over',
     given: { pod: failed(1_000, 1) },
     action: { do: 'delete', because: 'Ended' },
     view: { is: 'failed' },
   },
-  { name: 'doubles the wait', given: { pod: failed(7_900, 4) }, action: nothing, view: { is: 'failed' } },
+  { name: 'doubles the wait', given: { pod: failed(7_000, 4) }, action: nothing, view: { is: 'failed' } },
   {
     name: 'never waits longer than a minute',
     given: { pod: failed(60_000, 40) },
@@ -337,9 +337,9 @@ describe('plan()', () => {
   test('looks again whenever it is time that decides, and not that anything happens', () => {
     const base = { session: session(), agentGroup: agentGroup(), ownKernelRuntimes: [], now: NOW };
     expect(plan({ ...base, pod: pod() }).resyncMs).toBe(2_000);
-    expect(plan({ ...base, pod: failed(900, 1) }).resyncMs).toBe(100);
-    expect(plan({ ...base, pod: ending(60, 500) }).resyncMs).toBe(1_500);
-    expect(plan({ ...base, session: asleep, pod: ending(60, 500) }).resyncMs).toBe(4_500);
+    expect(plan({ ...base, pod: failed(3_000, 3) }).resyncMs).toBe(1_000);
+    expect(plan({ ...base, pod: ending(60, 1_000) }).resyncMs).toBe(1_000);
+    expect(plan({ ...base, session: asleep, pod: ending(60, 1_000) }).resyncMs).toBe(4_000);
     expect(plan({ ...base, pod: running() }).resyncMs).toBeUndefined();
     expect(plan({ ...base, session: asleep, pod: undefined }).resyncMs).toBeUndefined();
   });

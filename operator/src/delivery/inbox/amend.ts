@@ -29,10 +29,10 @@ export async function amend(deps: InboxDeps & { readonly inbox: Inbox }, request
   ).get(request.platformMessageId, orNull(request.channel), orNull(request.chat)) as MessageInRow | undefined;
   if (row === undefined) return { outcome: inbox.AmendOutcome.UNKNOWN };
   if (isApplied(cell, row, request.eventId)) return { outcome: inbox.AmendOutcome.DUPLICATE };
-  if (!isRead(cell, row.seq)) {
+  if (row.status === 'pending' && !isClaimed(cell, row.seq)) {
     applyInPlace(deps, cell, row, request);
     // A runner claims first and reads then. Had it claimed in between, it may have read the old text: it is told as well.
-    if (!isRead(cell, row.seq)) return { outcome: inbox.AmendOutcome.UPDATED };
+    if (!isClaimed(cell, row.seq)) return { outcome: inbox.AmendOutcome.UPDATED };
   }
   const { outcome } = await deps.inbox.append(session, systemMessage(request.eventId, sentence(row, request), row));
   return { outcome: outcome === 'duplicate' ? inbox.AmendOutcome.DUPLICATE : inbox.AmendOutcome.TOLD };
@@ -43,10 +43,8 @@ function isApplied(cell: Cell, row: MessageInRow, eventId: string): boolean {
   return prepared(cell.inbound, 'SELECT 1 FROM messages_in WHERE event_id = ?').get(eventId) !== undefined;
 }
 
-/** A turn has it: its status says so, or an ack that was not copied yet. An unreadable outbound file counts as read: telling twice is better than never. */
-function isRead(cell: Cell, seq: number): boolean {
-  const status = prepared(cell.inbound, 'SELECT status FROM messages_in WHERE seq = ?').pluck().get(seq);
-  if (status !== 'pending') return true;
+/** A turn has it, though its ack was not copied yet. An unreadable outbound file counts as that: telling twice is better than never. */
+function isClaimed(cell: Cell, seq: number): boolean {
   try {
     const outbound = cell.outbound();
     if (outbound === undefined) return false;

@@ -9,7 +9,7 @@ import { Registry } from 'prom-client';
 import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
 import { agentGroups, channels, sessions } from '../../kube/resource-types.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { crashAt, noCrash } from '../../lib/crash-point.ts';
+import { noCrash } from '../../lib/crash-point.ts';
 import { bearer, closeServer, listen, unary } from '../../lib/grpc.ts';
 import { silentLog } from '../../lib/log.ts';
 import { systemRandom } from '../../lib/random.ts';
@@ -32,6 +32,8 @@ export interface Bench {
   inbox(): inbox.InboxClient;
   sessions(): sessionsProto.SessionsClient;
   enqueue(event: Partial<inbox.InboundEvent> & { eventId: string }, request?: Partial<inbox.EnqueueRequest>): Promise<inbox.EnqueueResponse>;
+  /** undefined: refused */
+  amend(platformMessageId: string, request?: Partial<inbox.AmendRequest>): Promise<inbox.AmendResponse | undefined>;
   agent(name: string, spec?: object): Promise<AgentGroup>;
   runner(session: string, answer?: (row: MessageInRow) => string | undefined): ScriptedRunner;
   session(name: string): Promise<Session | undefined>;
@@ -104,20 +106,28 @@ export async function createBench(options: { limits?: Partial<Limits>; deps?: Pa
       const client = bench.inbox();
       return unary(client, client.enqueue, enqueueRequest(event, request), { metadata, deadlineMs: 10_000 });
     },
+    amend: (platformMessageId, request) => {
+      const client = bench.inbox();
+      const whole: inbox.AmendRequest = {
+        agentGroup: 'helper',
+        scope: 'web/c1',
+        eventId: `amend-${platformMessageId}`,
+        channel: 'web',
+        chat: 'c1',
+        platformMessageId,
+        change: { $case: 'deleted', value: true },
+        senderName: 'Ada',
+        receivedAtMs: 0,
+        ...request,
+      };
+      return unary(client, client.amend, whole, { metadata, deadlineMs: 5_000 }).catch(() => undefined);
+    },
     agent: async (name, spec = {}) => {
       await store.create(agentGroups, { metadata: { name }, spec: { provider: { type: 'demo', demo: {} }, ...spec } }, { fieldManager: 'test' });
       const agent = await store.applyStatus(agentGroups, name, { shards: ['0'] }, { fieldManager: 'test' });
       if (agent === undefined) throw new Error('the agent was not made');
-      const client = bench.inbox();
-      // The cache of delivery is behind the store by a moment.
-      await until(async () => {
-        const request = enqueueRequest({ eventId: '' }, { agentGroup: name });
-        const error = await unary(client, client.amend, { ...EMPTY_AMEND, agentGroup: name }, { metadata, deadlineMs: 1000 }).then(
-          () => undefined,
-          (e: Error) => e,
-        );
-        return request !== undefined && error === undefined;
-      });
+      // Delivery's cache is behind the store by a moment.
+      await until(async () => (await bench.amend('probe', { agentGroup: name })) !== undefined);
       return agent;
     },
     runner: (session, answer = (row) => `echo ${(JSON.parse(row.content) as { text: string }).text}`) => {
@@ -181,18 +191,6 @@ export async function localChannel(store: EmbeddedStore, spec: object = {}): Pro
   await store.create(channels, { metadata: { name: 'web' }, spec: { type: 'local', local: {}, ...spec } }, { fieldManager: 'test' });
 }
 
-const EMPTY_AMEND: inbox.AmendRequest = {
-  agentGroup: '',
-  scope: 'web/probe',
-  eventId: 'probe',
-  channel: 'web',
-  chat: 'probe',
-  platformMessageId: 'probe',
-  change: { $case: 'deleted', value: true },
-  senderName: '',
-  receivedAtMs: 0,
-};
-
 export function enqueueRequest(event: Partial<inbox.InboundEvent> & { eventId: string }, request: Partial<inbox.EnqueueRequest> = {}): inbox.EnqueueRequest {
   const whole: inbox.InboundEvent = {
     kind: inbox.InboundKind.CHAT,
@@ -231,5 +229,3 @@ export async function until(condition: () => boolean | Promise<boolean>, what = 
     await systemClock.sleep(5, giveUp).catch(() => {});
   }
 }
-
-export { crashAt };

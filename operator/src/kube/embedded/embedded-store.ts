@@ -125,7 +125,9 @@ export class EmbeddedStore implements ResourceStore {
     const body = this.#db.transaction(() => {
       const live = this.#db.read(key);
       if (live === undefined) return undefined;
-      const { body: merged, intent } = applyFields(live, { status: toJson(status) }, writer, rules.shape);
+      const wanted = toJson(status);
+      const applied = Object.keys(wanted).length === 0 ? {} : { status: wanted };
+      const { body: merged, intent } = applyFields(live, applied, writer, rules.shape);
       const admitted = rules.admitStatus(merged, live.body);
       return this.#store(rules, key, live, admitted, writer, intent);
     });

@@ -68,6 +68,35 @@ export function leaves(value: Json, shape: Shape, path = ROOT, found = new Map<s
   return found;
 }
 
+/** The order of a merged list: as applied, with what only others have where it stood. The server's own way, step by step. */
+function interleave(live: readonly string[], applied: readonly string[]): string[] {
+  const [had, wants] = [new Set(live), new Set(applied)];
+  const shared = applied.filter((key) => had.has(key));
+  const order: string[] = [];
+  let [l, r, s] = [0, 0, 0];
+  while (l < live.length || r < applied.length) {
+    const [left, right] = [live[l], applied[r]];
+    if (left !== undefined && left === right) {
+      order.push(left);
+      l += 1;
+      r += 1;
+      s += 1;
+    } else if (left !== undefined && right !== undefined && wants.has(left) && shared[s] !== undefined && shared[s] !== left) {
+      l += 1; // shared, but its turn comes with the applied ones
+    } else if (left !== undefined && !wants.has(left)) {
+      order.push(left);
+      l += 1;
+    } else if (right !== undefined) {
+      order.push(right);
+      r += 1;
+      if (shared[s] === right) s += 1;
+    } else {
+      l += 1; // already taken
+    }
+  }
+  return order;
+}
+
 /** What is written over what is there: only what `applied` names changes. */
 export function merge(live: Json | undefined, applied: Json, shape: Shape): Json {
   if (live === undefined) return applied;
@@ -76,13 +105,17 @@ export function merge(live: Json | undefined, applied: Json, shape: Shape): Json
     for (const [field, value] of Object.entries(applied)) merged[field] = merge(live[field], value, shape.at(field));
     return merged;
   }
-  if (shape.is === 'set' && Array.isArray(live) && Array.isArray(applied)) {
-    return [...live, ...applied.filter((item: Json) => !live.some((known: Json) => jsonEqual(known, item)))];
+  if (!Array.isArray(live) || !Array.isArray(applied)) return applied;
+  if (shape.is === 'set') {
+    const [before, wanted] = [live, applied].map((list) => new Map(list.map((item: Json) => [valueStep(item), item])));
+    return interleave([...(before?.keys() ?? [])], [...(wanted?.keys() ?? [])]).map((key) => before?.get(key) ?? wanted?.get(key) ?? null);
   }
-  if (shape.is === 'listMap' && Array.isArray(live) && Array.isArray(applied)) {
-    const merged = keyedItems(live, shape);
-    for (const [key, item] of keyedItems(applied, shape)) merged.set(key, merge(merged.get(key), item, shape.items) as JsonObject);
-    return [...merged.values()];
+  if (shape.is === 'listMap') {
+    const [before, wanted] = [keyedItems(live, shape), keyedItems(applied, shape)];
+    return interleave([...before.keys()], [...wanted.keys()]).map((key) => {
+      const [old, next] = [before.get(key), wanted.get(key)];
+      return next === undefined ? (old ?? null) : merge(old, next, shape.items);
+    });
   }
   return applied;
 }

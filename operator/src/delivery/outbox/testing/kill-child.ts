@@ -1,0 +1,11 @@
+/** A delivery process that is to be killed: <root> <gateway address> <crash point>. Run by the tests of the crash points. */
+
+import { systemClock } from '../../../lib/clock.ts';
+import { crashAt } from '../../../lib/crash-point.ts';
+import { openBench, SESSION } from './bench-cell.ts';
+
+const [root = '', address = '', point = ''] = process.argv.slice(2);
+const bench = openBench({ root, address, clock: systemClock, reached: crashAt(point) });
+await bench.outbox.resume(SESSION);
+await bench.outbox.read(SESSION);
+await systemClock.sleep(60_000, AbortSignal.timeout(60_000));
