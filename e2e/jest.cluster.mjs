@@ -6,6 +6,7 @@ export default {
   rootDir: '..',
   testMatch: ['<rootDir>/e2e/scenarios/cluster/**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/'],
+  globalSetup: '<rootDir>/e2e/harness/cluster-setup.ts',
   maxWorkers: 1,
   testTimeout: 120_000,
 };

@@ -1,5 +1,5 @@
 /** Bundles the two programs into dist/, as the images run them: one file each, better-sqlite3 beside it because it is native. */
-import { cpSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -7,8 +7,9 @@ import { build } from 'esbuild';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 async function bundle(name: 'operator' | 'runner', assets: readonly string[]): Promise<void> {
-  const out = join(root, 'dist', name);
-  rmSync(out, { recursive: true, force: true });
+  const done = join(root, 'dist', name);
+  // Built aside and put in place at once: a test that runs meanwhile finds a whole program.
+  const out = join(root, 'dist', `.${name}-${process.pid}`);
   mkdirSync(out, { recursive: true });
   await build({
     entryPoints: [join(root, name, 'src/main.ts')],
@@ -33,6 +34,8 @@ async function bundle(name: 'operator' | 'runner', assets: readonly string[]): P
     }
   }
   for (const asset of assets) cpSync(join(root, name, 'src', asset), join(out, asset.split('/').at(-1) ?? asset), { recursive: true });
+  rmSync(done, { recursive: true, force: true });
+  renameSync(out, done);
 }
 
-await Promise.all([bundle('operator', ['gateway/web/chat.html']), bundle('runner', [])]);
+await Promise.all([bundle('operator', ['gateway/web/chat.html', 'gateway/web/dead-letters.html']), bundle('runner', [])]);

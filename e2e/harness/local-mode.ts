@@ -1,14 +1,20 @@
 /** `dovecote local` as a real process of the bundle that the image runs, with a state folder of its own. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serverSentEvents } from '../../operator/src/cli/api-client.ts';
+import { CellFiles } from './cell-files.ts';
 import { until } from './until.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+export const NODE: string = join(root, 'node_modules/node/bin/node');
+/** The operator's bundle. */
+export const PROGRAM: string = join(root, 'dist/operator/main.mjs');
+/** A start on a machine that is busy with other tests. */
+const START_MS = 60_000;
 
 /** A row of the conversation as the page gets it. */
 export interface Row {
@@ -26,30 +32,40 @@ export interface Row {
 export const textOf = (row: Row): string => (JSON.parse(row.content) as { text?: string }).text ?? '';
 
 export interface LocalModeOptions {
-  /** file name → YAML */
+  /** file name → YAML or JSON */
   readonly manifests: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly flags?: readonly string[];
+  /** Where the state lies, when not in a folder of its own that goes with the test. */
+  readonly state?: string;
 }
 
 export class LocalMode {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'dovecote-'));
-  readonly state: string = join(this.folder, 'state');
+  readonly state: string;
   readonly manifests: string = join(this.folder, 'manifests');
+  readonly files: CellFiles;
   readonly #options: LocalModeOptions;
+  readonly #disposed = new AbortController();
   #child: ChildProcess | undefined;
   #server = { url: '', token: '' };
   #output = '';
 
   constructor(options: LocalModeOptions) {
     this.#options = options;
-    mkdirSync(this.manifests, { recursive: true });
-    for (const [name, text] of Object.entries(options.manifests)) writeFileSync(join(this.manifests, name), text);
+    this.state = options.state ?? join(this.folder, 'state');
+    this.files = new CellFiles(join(this.state, 'shard'));
+    this.declare(options.manifests);
   }
 
   static async start(options: LocalModeOptions): Promise<LocalMode> {
     const house = new LocalMode(options);
-    await house.start();
+    try {
+      await house.start();
+    } catch (e) {
+      await house.dispose();
+      throw e;
+    }
     return house;
   }
 
@@ -66,12 +82,28 @@ export class LocalMode {
   get pid(): number {
     return this.#child?.pid ?? 0;
   }
+  /** Aborts when the test is over. */
+  get disposed(): AbortSignal {
+    return this.#disposed.signal;
+  }
 
-  /** `flags` for this start only. */
+  /** What the next start finds in the manifests folder. */
+  declare(manifests: Readonly<Record<string, string>>): void {
+    rmSync(this.manifests, { recursive: true, force: true });
+    mkdirSync(this.manifests, { recursive: true });
+    for (const [name, text] of Object.entries(manifests)) writeFileSync(join(this.manifests, name), text);
+  }
+
+  /** Log lines at `warn` and above that `matching` finds, of the present run. */
+  complaints(matching: RegExp = /./): string[] {
+    return this.#output.split('\n').filter((line) => line.startsWith('{"level":') && matching.test(line));
+  }
+
+  /** `flags` for this start only. Rejects with what was printed when the process ends instead. */
   async start(flags: readonly string[] = []): Promise<void> {
     this.#output = '';
-    const args = [join(root, 'dist/operator/main.mjs'), 'local', '--manifests', this.manifests, '--state', this.state, '--port', '0', '--output', 'json', ...(this.#options.flags ?? []), ...flags];
-    const child = spawn(join(root, 'node_modules/node/bin/node'), args, {
+    const own = ['--manifests', this.manifests, '--state', this.state, '--port', '0', '--output', 'json'];
+    const child = spawn(NODE, [PROGRAM, 'local', ...own, ...(this.#options.flags ?? []), ...flags], {
       env: { PATH: process.env['PATH'] ?? '', HOME: this.folder, ...this.#options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -81,45 +113,100 @@ export class LocalMode {
     };
     child.stdout?.on('data', collect);
     child.stderr?.on('data', collect);
-    this.#server = await until('local mode is ready', () => {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`local mode ended (${child.exitCode ?? child.signalCode}):\n${this.#output}`);
-      const line = this.#output.split('\n').find((text) => text.startsWith('{"event":"ready"'));
-      return line === undefined ? undefined : (JSON.parse(line) as { url: string; token: string });
-    });
+    this.#server = await until(
+      'local mode is ready',
+      () => {
+        if (gone(child)) throw new Error(`local mode ended (${child.exitCode ?? child.signalCode}):\n${this.#output}`);
+        const line = this.#output.split('\n').find((text) => text.startsWith('{"event":"ready"'));
+        return line === undefined ? undefined : (JSON.parse(line) as { url: string; token: string });
+      },
+      START_MS,
+    );
   }
 
-  /** Resolves when the process is gone. */
+  /** Resolves when the process is gone: its exit code, null after a signal. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill(signal);
-    await ended;
-    return child.exitCode;
+    this.#child?.kill(signal);
+    await this.ended();
+    return this.#child?.exitCode ?? null;
+  }
+
+  async restart(flags: readonly string[] = []): Promise<void> {
+    await this.stop();
+    await this.start(flags);
+  }
+
+  /** Whether it runs at this moment. */
+  get alive(): boolean {
+    return this.#child !== undefined && !gone(this.#child);
   }
 
   /** Resolves when the process ends by itself, as at a crash point. */
   async ended(): Promise<NodeJS.Signals | number | null> {
     const child = this.#child;
     if (child === undefined) return null;
-    if (child.exitCode === null && child.signalCode === null) await new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    if (!gone(child)) await new Promise<void>((resolve) => child.once('exit', () => resolve()));
     return child.signalCode ?? child.exitCode;
   }
 
+  /** Ends it, its runners too, and removes the state. */
   async dispose(): Promise<void> {
+    this.#disposed.abort();
     await this.stop('SIGTERM');
+    for (const pid of this.runners().values()) kill(pid, 'SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
   }
 
   async request(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`${this.#server.url}${path}`, { ...init, headers: { authorization: `Bearer ${this.#server.token}`, 'content-type': 'application/json', ...init.headers } });
+    return fetch(`${this.#server.url}${path}`, {
+      ...init,
+      headers: { authorization: `Bearer ${this.#server.token}`, 'content-type': 'application/json', ...init.headers },
+    });
+  }
+
+  /** A GET of the API, parsed. */
+  async json<T>(path: string): Promise<T> {
+    const response = await this.request(path);
+    if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
+  /** A command of the same program against this house: `dovecote why …`. */
+  command(...args: readonly string[]): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+    return new Promise((resolve) => {
+      const options = { env: { PATH: process.env['PATH'] ?? '', HOME: this.folder } };
+      execFile(NODE, [PROGRAM, ...args, '--state', this.state], options, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr });
+      });
+    });
   }
 
   /** PIDs of the runners that are alive, by session. */
   runners(): ReadonlyMap<string, number> {
     const found = new Map<string, number>();
-    for (const [session, pid] of Object.entries(JSON.parse(readFileSync(join(this.state, 'pods.json'), 'utf8')) as Record<string, number>)) found.set(session, pid);
+    for (const uid of list(join(this.state, 'kubelet/pods'))) {
+      try {
+        const pid = Number(readFileSync(join(this.state, 'kubelet/pods', uid, 'process'), 'utf8').split('\n')[0]);
+        const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        const at = args.indexOf('--session');
+        if (at > 0) found.set(args[at + 1] ?? '', pid);
+      } catch {
+        // ended between the two looks
+      }
+    }
     return found;
+  }
+
+  /** Waits until the session has a runner, and gives its pid. */
+  runner(session: string, except = 0): Promise<number> {
+    return until(
+      `session ${session} has a runner`,
+      () => {
+        const pid = this.runners().get(session);
+        return pid === except ? undefined : pid;
+      },
+      START_MS,
+    );
   }
 
   chat(channel = 'web', chat: string = randomUUID()): LocalChat {
@@ -130,13 +217,23 @@ export class LocalMode {
 /** One chat of the web channel, by the page's own API. */
 export class LocalChat {
   readonly chat: string;
+  /** Its scope in files, when its sessions are shared ones. */
+  readonly scope: string;
   readonly #house: LocalMode;
   readonly #path: string;
+  readonly #rows = new Map<string, Row>();
+  #following = false;
 
   constructor(house: LocalMode, channel: string, chat: string) {
     this.chat = chat;
+    this.scope = `${encodeURIComponent(channel)}/${encodeURIComponent(chat)}`;
     this.#house = house;
     this.#path = `/api/channels/${encodeURIComponent(channel)}/chats/${encodeURIComponent(chat)}`;
+  }
+
+  /** The session that this chat has now. */
+  session(): Promise<string> {
+    return until(`chat ${this.chat} has a session`, () => this.#house.files.find(this.scope));
   }
 
   /** Answers with the event id. Throws when the server did not take it. */
@@ -149,49 +246,93 @@ export class LocalChat {
 
   /** Sends until the server takes it, as the page does: the same id makes that one message. */
   async insist(text: string, id: string = randomUUID()): Promise<void> {
-    await until(`"${text}" is taken`, async () => {
-      try {
-        await this.send(text, id);
-        return true;
-      } catch {
-        return undefined;
-      }
-    });
+    await until(
+      `"${text}" is taken`,
+      async () => {
+        try {
+          await this.send(text, id);
+          return true;
+        } catch {
+          return undefined;
+        }
+      },
+      START_MS,
+    );
   }
 
-  /** The conversation's rows as they are now, by seq. */
-  async rows(): Promise<Row[]> {
-    const found = new Map<string, Row>();
-    const quiet = new AbortController();
-    let timer = setTimeout(() => quiet.abort(), 500);
-    try {
-      const response = await fetch(`${this.#house.url}${this.#path}/events`, { headers: { authorization: `Bearer ${this.#house.token}` }, signal: quiet.signal });
-      for await (const { event, data } of serverSentEvents(response)) {
-        clearTimeout(timer);
-        timer = setTimeout(() => quiet.abort(), 200);
-        if (event !== 'message') continue;
-        const row = JSON.parse(data) as Row;
-        found.set(`${row.session}/${row.seq}`, row);
-      }
-    } catch (e) {
-      if (!quiet.signal.aborted && !(e instanceof TypeError)) throw e; // TypeError: not up at this moment
-    } finally {
-      clearTimeout(timer);
+  /** The conversation's rows as the page has seen them up to now, by seq. */
+  rows(): Row[] {
+    if (!this.#following) {
+      this.#following = true;
+      void this.#follow();
     }
-    return [...found.values()].sort((a, b) => a.seq - b.seq);
+    return [...this.#rows.values()].sort((a, b) => a.seq - b.seq);
   }
 
   /** The delivered answers, in order. */
-  async answers(): Promise<string[]> {
-    return (await this.rows()).filter((row) => row.direction === 'out' && row.state === 'delivered').map(textOf);
+  answers(): string[] {
+    return this.rows()
+      .filter((row) => row.direction === 'out' && row.state === 'delivered')
+      .map(textOf);
   }
 
   /** Waits until a delivered answer matches. */
-  async answer(matching: RegExp | string, timeoutMs = 30_000): Promise<string> {
+  async answer(matching: RegExp | string, timeoutMs = START_MS): Promise<string> {
     return until(
       `an answer matches ${matching}`,
-      async () => (await this.answers()).find((text) => (typeof matching === 'string' ? text.includes(matching) : matching.test(text))),
+      () => this.answers().find((text) => (typeof matching === 'string' ? text.includes(matching) : matching.test(text))),
       timeoutMs,
-    );
+    ).catch((e: unknown) => {
+      throw new Error(`${(e as Error).message}; there are ${JSON.stringify(this.answers())}\n${this.#house.complaints().slice(-10).join('\n')}`);
+    });
+  }
+
+  /** Sends and waits. */
+  async ask(text: string, matching: RegExp | string): Promise<string> {
+    await this.send(text);
+    return this.answer(matching);
+  }
+
+  /** As the page does: one stream, from behind the last event when it breaks. */
+  async #follow(): Promise<void> {
+    let after = '';
+    while (!this.#house.disposed.aborted) {
+      try {
+        const response = await fetch(`${this.#house.url}${this.#path}/events?after=${encodeURIComponent(after)}`, {
+          headers: { authorization: `Bearer ${this.#house.token}` },
+          signal: this.#house.disposed,
+        });
+        for await (const { id, event, data } of serverSentEvents(response)) {
+          if (id !== '') after = id;
+          if (event !== 'message') continue;
+          const row = JSON.parse(data) as Row;
+          this.#rows.set(`${row.session}/${row.seq}`, row);
+        }
+      } catch {
+        // not up at this moment
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function gone(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Harmless when it has ended. */
+export function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // it has ended
   }
 }

@@ -24,7 +24,9 @@ interface Answer {
  * Throws CommandError when nobody is there to answer, or nothing came within `timeoutMs`.
  */
 export async function ask(options: ChatOptions, text: string, timeoutMs: number): Promise<readonly Answer[]> {
-  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(timeoutMs)]);
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const done = new AbortController();
+  const signal = AbortSignal.any([options.signal, timeout, done.signal]);
   const id = options.newId();
   const received = await send(options, id, text);
   if (received.refused.length > 0) throw new CommandError(received.refused.join('\n'));
@@ -49,6 +51,8 @@ export async function ask(options: ChatOptions, text: string, timeoutMs: number)
         { cause: e },
       );
     throw e;
+  } finally {
+    done.abort(); // leaving the loop alone does not close the connection
   }
   throw new CommandError('the stream ended before an answer came');
 }

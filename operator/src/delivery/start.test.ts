@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { inbox } from '@dovecote/proto';
 import { type Bench, createBench, until } from './testing/delivery-bench.ts';
 
+jest.setTimeout(30_000);
 let bench: Bench | undefined;
 afterEach(async () => {
   await bench?.close();

@@ -5,7 +5,19 @@ import { silentLog } from '../lib/log.ts';
 import { systemRandom } from '../lib/random.ts';
 import { ConflictError, GoneError, InvalidError } from './errors.ts';
 import { EventRecorder } from './events.ts';
-import { agentGroups, configMaps, events, leases, messagingGroups, type Pod, pods, secrets, secretValue, sessions } from './resource-types.ts';
+import { runWhileLeader } from './lease.ts';
+import {
+  agentGroups,
+  configMaps,
+  events,
+  leases,
+  messagingGroups,
+  type Pod,
+  pods,
+  secrets,
+  secretValue,
+  sessions,
+} from './resource-types.ts';
 import type { KubeObject, NewObject, ResourceStore, ResourceType, Selector, WatchEvent } from './store.ts';
 
 export interface StoreUnderTest {
@@ -107,9 +119,11 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
 
       test('built-in kinds are stored; a Secret is read as text', async () => {
         const data = { 'api-key': Buffer.from('s3cret').toString('base64') };
-        await store.create(secrets, { metadata: { name: 's' }, data, type: 'Opaque' }, as('people'));
+        await store.create(secrets, { metadata: { name: 's' }, data, stringData: { other: 'ü' }, type: 'Opaque' }, as('people'));
         const secret = await store.get(secrets, 's');
-        expect(secret === undefined ? '' : secretValue(secret, 'api-key')).toBe('s3cret');
+        if (secret === undefined) throw new Error('gone');
+        expect([secretValue(secret, 'api-key'), secretValue(secret, 'other'), secret.stringData]).toEqual(['s3cret', 'ü', undefined]);
+        expect(() => secretValue(secret, 'none')).toThrow('cannot read key none of Secret s: it has only api-key, other');
         const made = await store.create(pods, pod('p'), as('controller'));
         expect(made).toMatchObject({ apiVersion: 'v1', kind: 'Pod', spec: { containers: [{ name: 'runner' }] } });
         expect((await store.list(pods)).items.map((p) => `${p.apiVersion} ${p.kind} ${p.metadata.name}`)).toEqual(['v1 Pod p']);
@@ -221,6 +235,11 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         );
         expect(error).toBeInstanceOf(ConflictError);
         expect(error).toMatchObject({ reason: 'Conflict' });
+        const uid = '00000000-0000-4000-8000-000000000000';
+        const otherUid = await refused(store.patch(agentGroups, 'a', { metadata: { uid }, spec: { effort: 'max' } }, as('people')));
+        expect(otherUid.message).toBe(`AgentGroup.dovecote.dev "a" is invalid: metadata.uid: Invalid value: "${uid}": field is immutable`);
+        const both = { metadata: { uid, resourceVersion }, spec: { effort: 'max' } };
+        expect(await refused(store.patch(agentGroups, 'a', both, as('people')))).toBeInstanceOf(ConflictError);
         expect(await store.patch(agentGroups, 'b', { spec: { effort: 'max' } }, as('people'))).toBeUndefined();
       });
     });
@@ -260,6 +279,11 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         await store.apply(agentGroups, agent('a', { model: 'm2' }), as('two'));
         const after = await store.apply(agentGroups, agent('a'), as('one'));
         expect(after.spec.model).toBe('m2');
+
+        await store.apply(agentGroups, agent('b', { model: 'm1' }), as('one'));
+        await store.apply(agentGroups, agent('b', { model: 'm2' }), as('two'));
+        const gone = await store.apply(agentGroups, agent('b'), as('two'));
+        expect(gone.spec.model).toBeUndefined();
       });
 
       test('what a manager created or patched, it does not remove by applying without it', async () => {
@@ -278,6 +302,12 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         await store.apply(messagingGroups, group([{ agentGroupRef: 'z' }, { agentGroupRef: 'y', priority: 7 }]), as('two'));
         const after = await store.apply(messagingGroups, group([]), as('one'));
         expect(after.spec.agents.map((w) => `${w.agentGroupRef} ${w.priority}`).sort()).toEqual(['y 7', 'z 0']);
+
+        // To have changed a field of an item is not to own the item.
+        await store.apply(messagingGroups, group([{ agentGroupRef: 'p', priority: 1 }]), as('three'));
+        await store.patch(messagingGroups, 'g', { spec: { agents: [{ agentGroupRef: 'p', priority: 2 }] } }, as('four'));
+        const left = await store.apply(messagingGroups, group([]), as('three'));
+        expect(left.spec.agents).toEqual([]);
 
         await store.apply(agentGroups, agent('a', { tools: ['t1', 't2'] }), as('one'));
         await store.apply(agentGroups, agent('a', { tools: ['t2', 't3'] }), as('two'));
@@ -395,6 +425,8 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         expect(ending?.metadata.deletionGracePeriodSeconds).toBe(60);
         expect(ending?.metadata.deletionTimestamp).toBeDefined();
         await store.delete(pods, 'p');
+        await store.patch(pods, 'p', { metadata: { labels: { x: 'y' } } }, as('controller'));
+        await store.applyStatus(pods, 'p', { phase: 'Running' }, as('kubelet'));
         expect((await store.get(pods, 'p'))?.metadata.uid).toBe(made.metadata.uid);
         await store.delete(pods, 'p', { gracePeriodSeconds: 0, uid: made.metadata.uid });
         expect(await store.get(pods, 'p')).toBeUndefined();
@@ -406,9 +438,21 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         const ownerReferences = [{ apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true }];
         await store.create(configMaps, { metadata: { name: 'child', ownerReferences } }, as('controller'));
         await store.create(configMaps, { metadata: { name: 'other' } }, as('controller'));
+        const { resourceVersion: from } = await store.list(configMaps);
         await store.delete(sessions, 's');
+        const { items } = await store.list(configMaps);
+        expect(items.length).toBeGreaterThan(0);
+        expect(told(await collect(store, configMaps, { from, enough: atLeast(1) }))).toEqual(['DELETED child']);
         await eventually(async () => (await store.get(configMaps, 'child')) === undefined);
         expect(await store.get(configMaps, 'other')).toBeDefined();
+      }, 20_000);
+
+      test('an owner that is gone already takes its new dependant with it', async () => {
+        const { apiVersion, kind, metadata } = await store.create(sessions, session('s'), as('delivery'));
+        await store.delete(sessions, 's');
+        const ownerReferences = [{ apiVersion, kind, name: metadata.name, uid: metadata.uid }];
+        await store.create(configMaps, { metadata: { name: 'late', ownerReferences } }, as('controller'));
+        await eventually(async () => (await store.get(configMaps, 'late')) === undefined);
       }, 20_000);
     });
 
@@ -502,6 +546,33 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
       expect(await ours()).toMatchObject([{ note: 'it broke', regarding: { kind, name, namespace, uid }, type: 'Warning' }]);
       stop.abort();
       await running;
+    });
+
+    test('a Lease is taken by one of two, and let go', async () => {
+      const order: string[] = [];
+      const once = (identity: string) =>
+        runWhileLeader(
+          {
+            store,
+            name: 'l',
+            identity,
+            fieldManager: identity,
+            times: { leaseMs: 2_000, renewDeadlineMs: 1_000, retryMs: 50 },
+            clock: systemClock,
+            random: systemRandom,
+            log: silentLog,
+            signal: new AbortController().signal,
+          },
+          async (signal) => {
+            order.push(`${identity} starts`);
+            await systemClock.sleep(300, signal);
+            order.push(`${identity} ends`);
+          },
+        );
+      await Promise.all([once('a'), once('b')]);
+      const [first, second] = order[0] === 'a starts' ? ['a', 'b'] : ['b', 'a'];
+      expect(order).toEqual([`${first} starts`, `${first} ends`, `${second} starts`, `${second} ends`]);
+      expect((await store.get(leases, 'l'))?.spec).toMatchObject({ leaseTransitions: 1 });
     });
 
     test('a Lease keeps its microsecond times as strings', async () => {

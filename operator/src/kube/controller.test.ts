@@ -58,6 +58,19 @@ describe('a controller', () => {
     expect(await results()).toEqual(counted);
   });
 
+  test('after a success the next failure is the first again', async () => {
+    const begin = clock.now();
+    const passes: number[] = [];
+    start(async (): Promise<{ resyncMs: number }> => {
+      passes.push(clock.now() - begin);
+      if (passes.length !== 3) throw new Error('oops');
+      return { resyncMs: 1_000 };
+    });
+    queue.add('a');
+    await clock.advance(4_500);
+    expect(passes).toEqual([0, 750, 2_250, 3_250, 4_000]);
+  });
+
   test('works on as many keys at once as it was told', async () => {
     let most = 0;
     let now = 0;

@@ -26,24 +26,27 @@ export const refusal =
   (response) =>
     json(response, code, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message: `scripted ${code}` }, headers);
 
+/** Closes the connection instead of answering, as a server does that was about to close it anyway. */
+export const hangUp: Answer = (response) => response.socket?.resetAndDestroy();
+
 /** Never answers. */
 export const silence: Answer = () => {};
 
-/** Lines of a watch, then: the stream stays open, ends well, is reset, or is reset in the middle of the last line. */
+/** Lines of a watch, then: the stream stays open, ends, or is reset, the last two also in the middle of the last line. */
 export const stream =
-  (lines: readonly object[], then: 'open' | 'end' | 'reset' | 'reset-mid-line'): Answer =>
+  (lines: readonly object[], then: 'open' | 'end' | 'end-mid-line' | 'reset' | 'reset-mid-line'): Answer =>
   (response) => {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
     const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
-    response.write(then === 'reset-mid-line' ? text.slice(0, -12) : text);
-    if (then === 'end') response.end();
+    response.write(then.endsWith('mid-line') ? text.slice(0, -12) : text);
+    if (then.startsWith('end')) response.end();
     // After the bytes are out, else the reset overtakes them.
-    if (then === 'reset' || then === 'reset-mid-line') setTimeout(() => response.socket?.resetAndDestroy(), 20);
+    if (then.startsWith('reset')) setTimeout(() => response.socket?.resetAndDestroy(), 20);
   };
 
 export class FaultyApiServer {
-  /** What came, in order: `list`, `list continue=x`, `watch 5`, `PATCH`. */
+  /** What came, in order: `list`, `list continue=x`, `list whole` (without a limit), `watch 5`, `PATCH`. */
   readonly requests: string[] = [];
   readonly lists: Answer[] = [];
   readonly watches: Answer[] = [];
@@ -93,7 +96,7 @@ export class FaultyApiServer {
       next(this.watches)(response, request);
     } else {
       const more = searchParams.get('continue');
-      this.requests.push(more === null ? 'list' : `list continue=${more}`);
+      this.requests.push(more === null ? (searchParams.has('limit') ? 'list' : 'list whole') : `list continue=${more}`);
       next(this.lists)(response, request);
     }
   }

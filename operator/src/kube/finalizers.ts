@@ -38,10 +38,9 @@ export async function removeFinalizer<T extends KubeObject>(
 function writeFinalizers<T extends KubeObject>(
   store: ResourceStore,
   type: ResourceType<T>,
-  { metadata: { name, uid, resourceVersion } }: T,
+  { metadata: { name, resourceVersion } }: T,
   finalizers: readonly string[],
   options: Writing,
 ): Promise<T | undefined> {
-  // The uid besides: after a deletion and a creation the version alone would say "Conflict" too, but only by luck.
-  return store.patch(type, name, { metadata: { uid, resourceVersion, finalizers: finalizers.length === 0 ? null : finalizers } }, options);
+  return store.patch(type, name, { metadata: { resourceVersion, finalizers: finalizers.length === 0 ? null : finalizers } }, options);
 }

@@ -163,8 +163,8 @@ class Election {
     }
     const holder = seen.spec?.holderIdentity ?? '';
     if (holder !== '' && holder !== identity && !this.#ranOut(seen)) return false;
-    const { uid, resourceVersion } = seen.metadata;
-    const patch = { metadata: { uid, resourceVersion }, spec: { ...spec, leaseTransitions: (seen.spec?.leaseTransitions ?? 0) + 1 } };
+    const { resourceVersion } = seen.metadata;
+    const patch = { metadata: { resourceVersion }, spec: { ...spec, leaseTransitions: (seen.spec?.leaseTransitions ?? 0) + 1 } };
     const taken = await this.#call((signal) => store.patch(leases, name, patch, { fieldManager, signal }));
     return taken === undefined ? false : this.#took(startedAt, taken);
   }
@@ -214,8 +214,8 @@ class Election {
     if (leftMs <= 0) return undefined; // the loop says so
     return withDeadline({ ms: leftMs, what: `renew Lease ${name}`, clock, signal }, async (within) => {
       try {
-        const { uid, resourceVersion } = this.#mine?.metadata ?? {};
-        const patch = { metadata: { uid, resourceVersion }, spec: { renewTime: this.#microTime() } };
+        const { resourceVersion } = this.#mine?.metadata ?? {};
+        const patch = { metadata: { resourceVersion }, spec: { renewTime: this.#microTime() } };
         const renewed = await store.patch(leases, name, patch, { fieldManager, signal: within });
         if (renewed === undefined) return new LeaseLostError(`Lease ${name} was deleted`);
         this.#mine = renewed;

@@ -32,6 +32,11 @@ export class ManualClock implements Clock {
     });
   }
 
+  /** Sleeps under way. */
+  get sleeping(): number {
+    return this.#sleepers.size;
+  }
+
   /** Moves time on, sleeper by sleeper, each with its consequences before the next. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;

@@ -116,6 +116,7 @@ describe('a reflector', () => {
     await cache.synced(stop.signal);
     expect(names()).toEqual(['a', 'b']);
     await until(() => server.requests.includes('watch 6'));
+    expect(server.requests).toEqual(['list', 'list continue=x', 'list whole', 'watch 6']);
   });
 
   test('goes on from the last event when the socket is reset, between events or in the middle of one', async () => {
@@ -123,12 +124,15 @@ describe('a reflector', () => {
     server.watches.push(
       stream([added('a', '6')], 'reset'),
       stream([added('b', '7'), added('c', '8')], 'reset-mid-line'),
-      stream([added('c', '8')], 'open'),
+      stream([added('c', '8'), added('d', '9')], 'end-mid-line'),
+      stream([added('d', '9')], 'open'),
     );
     start();
-    await until(() => cache.size === 3);
-    expect(server.requests).toEqual(['list', 'watch 5', 'watch 6', 'watch 7']);
-    expect(told).toEqual(['ADDED a', 'ADDED b', 'ADDED c']);
+    await until(() => cache.size === 4);
+    expect(server.requests).toEqual(['list', 'watch 5', 'watch 6', 'watch 7', 'watch 8']);
+    expect(told).toEqual(['ADDED a', 'ADDED b', 'ADDED c', 'ADDED d']);
+    // An end in the middle of an event is no good end.
+    expect(await count(metrics.watchEnds, { why: 'error' })).toBe(3);
   });
 
   test('goes on from the last bookmark when the server ends the stream, without a list', async () => {

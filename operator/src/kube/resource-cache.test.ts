@@ -39,6 +39,19 @@ describe('a resource cache', () => {
     expect(cache.byIndex('color', 'red')).toEqual([]);
   });
 
+  test('an object that became unreadable keeps its last readable version, unless it is another object', () => {
+    const { cache, told } = made();
+    const unreadable = { name: 'a', uid: 'uid-a', resourceVersion: '7', error: new Error('bad') };
+    cache.replace({ items: [thing('a', 1)], invalid: [] });
+    cache.replace({ items: [], invalid: [unreadable] });
+    expect([cache.get('a')?.metadata.resourceVersion, cache.invalid().length]).toEqual(['1', 1]);
+    cache.replace({ items: [], invalid: [{ ...unreadable, uid: 'new', resourceVersion: '9' }] });
+    expect([cache.get('a'), cache.invalid().length]).toEqual([undefined, 1]);
+    cache.replace({ items: [thing('a', 12, 'red', 'new')], invalid: [] });
+    expect(cache.invalid()).toEqual([]);
+    expect(told).toEqual(['ADDED a', 'DELETED a was 1', 'ADDED a']);
+  });
+
   test('finds by index through changes and deletions', () => {
     const { cache } = made();
     cache.replace({ items: [thing('a', 1), thing('b', 2, 'blue')], invalid: [] });

@@ -8,11 +8,15 @@ import { systemClock } from '../lib/clock.ts';
 import { systemRandom } from '../lib/random.ts';
 import { ApiServerStore } from './api-server.ts';
 import { ForbiddenError, ThrottledError } from './errors.ts';
-import { type Answer, FaultyApiServer, page, refusal, silence, stream } from './faulty-api-server.ts';
+import { type Answer, FaultyApiServer, hangUp, page, refusal, silence, stream } from './faulty-api-server.ts';
 import { configMaps } from './resource-types.ts';
 import type { TransportOptions } from './transport.ts';
 
-const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm', namespace: 'test', uid: 'u', resourceVersion: '1', creationTimestamp: 't' } };
+const map = {
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name: 'm', namespace: 'test', uid: 'u', resourceVersion: '1', creationTimestamp: 't' },
+};
 const ok: Answer = (response) => {
   response.writeHead(200, { 'content-type': 'application/json' });
   response.end(JSON.stringify(map));
@@ -23,7 +27,13 @@ describe('the store over an API server', () => {
   let server: FaultyApiServer;
   const stores: ApiServerStore[] = [];
   const open = (options: { transport?: Partial<TransportOptions>; kubeConfig?: KubeConfig; clock?: Clock } = {}): ApiServerStore => {
-    const store = new ApiServerStore({ kubeConfig: server.kubeConfig, namespace: 'test', clock: systemClock, random: systemRandom, ...options });
+    const store = new ApiServerStore({
+      kubeConfig: server.kubeConfig,
+      namespace: 'test',
+      clock: systemClock,
+      random: systemRandom,
+      ...options,
+    });
     stores.push(store);
     return store;
   };
@@ -54,6 +64,15 @@ describe('the store over an API server', () => {
     expect(server.requests).toEqual(['PATCH']);
   });
 
+  test('a connection that the server closes as we use it: a read is tried once more, a write is not', async () => {
+    server.lists.push(hangUp, page('1', []));
+    server.others.push(hangUp);
+    const store = open();
+    expect((await store.list(configMaps)).resourceVersion).toBe('1');
+    await expect(store.create(configMaps, map, by)).rejects.toThrow(/^cannot create ConfigMap m: .*\((ECONNRESET|UND_ERR_SOCKET)\)$/);
+    expect(server.requests).toEqual(['list', 'list', 'POST']);
+  });
+
   test("the caller's signal ends a request, with its own reason", async () => {
     server.lists.push(silence);
     const stop = new AbortController();
@@ -68,7 +87,8 @@ describe('the store over an API server', () => {
     const store = open();
     const listing = store.list(configMaps);
     const watching = (async () => {
-      for await (const _ of store.watch(configMaps, { resourceVersion: '1', signal: new AbortController().signal })) throw new Error('no event');
+      for await (const _ of store.watch(configMaps, { resourceVersion: '1', signal: new AbortController().signal }))
+        throw new Error('no event');
     })();
     setTimeout(() => store.close(), 50);
     await expect(listing).rejects.toThrow();

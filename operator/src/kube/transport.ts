@@ -1,4 +1,5 @@
 /** HTTP to an API server: pooled connections, a deadline on everything, throttling obeyed, streams that end when told to. */
+import { types } from 'node:util';
 import { Agent, type buildConnector, type Dispatcher, ProxyAgent, request } from 'undici';
 import { backoffMs } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -265,17 +266,18 @@ function parseJson(text: string): unknown {
 
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 function isStaleSocket(e: unknown): boolean {
-  const code = codeOf(e instanceof Error && e.cause !== undefined ? e.cause : e);
+  const code = codeOf(types.isNativeError(e) && e.cause !== undefined ? e.cause : e);
   return code !== undefined && STALE.has(code);
 }
 
+/** Not by instanceof: under jest, errors of Node's own network code come from another realm. */
 function codeOf(e: unknown): string | undefined {
-  return e instanceof Error && 'code' in e && typeof e.code === 'string' ? e.code : undefined;
+  return types.isNativeError(e) && 'code' in e && typeof e.code === 'string' ? e.code : undefined;
 }
 
 /** A failure of the network in a sentence. What `fromKube` made has one already. */
 function described(action: string, thrown: unknown): Error {
-  const error = toError(thrown);
+  const error = types.isNativeError(thrown) ? thrown : toError(thrown);
   const code = codeOf(error);
   return code === undefined ? error : new Error(`cannot ${action}: ${error.message} (${code})`, { cause: error });
 }

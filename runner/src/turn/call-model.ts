@@ -16,7 +16,7 @@ const CREDENTIAL_TRIES = 3;
 export const RETRY_STATE = 'provider_retry';
 
 /** A row in `state`: survives the process, so that neither backoff nor the status line begins anew. */
-interface RetryState {
+export interface RetryState {
   /** what is retried; another call's state is none of ours */
   readonly call: string;
   readonly attempts: number;

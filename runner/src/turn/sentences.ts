@@ -18,16 +18,14 @@ const WAITING: Readonly<Record<TransientReason, string>> = {
 };
 
 const REFUSALS: Readonly<Record<PermanentReason, string>> = {
-  Unauthenticated:
-    "The model refused this agent's credentials, so I cannot answer. An administrator has to set them; then send your message again.",
-  Forbidden: 'This agent is not allowed to use its model right now, so I cannot answer. An administrator can see the reason and change it.',
+  Unauthenticated: "The model refused this agent's credentials, so I cannot answer yet. Once an administrator has set them, I will.",
+  Forbidden:
+    'This agent is not allowed to use its model right now, so I cannot answer yet. Once an administrator has changed that, I will.',
   BadRequest:
     'The model refused this request, so I cannot answer it. Please put it another way; an administrator can see the reason in the log.',
   TooLarge: 'This conversation or message is longer than the model can read. Please send something shorter.',
-  NoSuchModel:
-    "This agent's model does not exist, so I cannot answer. An administrator has to choose another one; then send your message again.",
-  NotConfigured:
-    "This agent's model provider is not set up, so I cannot answer. An administrator has to set it up; then send your message again.",
+  NoSuchModel: "This agent's model does not exist, so I cannot answer yet. Once an administrator has chosen another one, I will.",
+  NotConfigured: "This agent's model provider is not set up, so I cannot answer yet. Once an administrator has set it up, I will.",
 };
 
 export function waitingSentence(error: ProviderError): string {

@@ -245,15 +245,44 @@ describe('a model', () => {
     expect(runner.log).not.toContain('will be tried again');
   });
 
-  test('that refuses for good ends the turn with a sentence; the next message is answered', async () => {
+  test('that refuses a message for good fails it with a sentence for people; the next message is answered', async () => {
     const cell = running.cell();
     const seq = cell.say('fail 400');
     running.start(cell);
     await until('it is refused', () => cell.turns()[0]?.state === 'failed');
-    expect(cell.acks()).toMatchObject([{ in_seq: seq, state: 'failed' }]);
-    expect(cell.texts()).toHaveLength(1);
+    expect(cell.acks()).toMatchObject([{ in_seq: seq, state: 'failed', error: expect.stringContaining('The model refused this request') }]);
     cell.say('say fine');
-    await until('the next is answered', () => cell.texts().includes('fine'));
+    await until('the next is answered', () => cell.texts().length === 1);
+    expect(cell.texts()).toEqual(['fine']); // of the failure delivery tells, with the ack's error
+  });
+
+  test('that refuses in a later step ends the turn with a sentence, and what it did stays out of the transcript', async () => {
+    const cell = running.cell();
+    cell.say('tool list_dir\nfail 413');
+    running.start(cell);
+    await until('it is refused', () => cell.texts().length === 1);
+    expect(cell.texts()[0]).toContain('longer than the model can read');
+    expect(cell.turns()).toMatchObject([{ state: 'failed', steps: 1 }]);
+    cell.say('say fine');
+    await until('the next is answered', () => cell.texts().length === 2);
+  });
+
+  test('whose credentials are refused has its messages wait for an administrator; people are told once', async () => {
+    const cell = running.cell({ agent: { provider: 'nonsense' } });
+    const seq = cell.say('say at last');
+    const runner = running.start(cell);
+    await until('it is told', () => cell.acks()[0]?.state === 'interrupted');
+    expect(cell.texts()).toEqual([expect.stringContaining('Once an administrator has set it up, I will.')]);
+    const { nextAt } = cell.state('provider_retry') as { nextAt: number };
+    expect(cell.acks()).toMatchObject([{ in_seq: seq, tries: 0, next_try_at: nextAt }]);
+    expect((await runner.drain()).code).toBe(0);
+    cell.setAgent({ provider: 'demo' });
+    const db = openOutboundWriter(cell.outboundPath);
+    db.exec("UPDATE acks SET next_try_at = 0; UPDATE state SET value = json_set(value, '$.nextAt', 0) WHERE key = 'provider_retry'");
+    db.close();
+    running.start(cell);
+    await until('it is answered', () => cell.texts().length === 2);
+    expect(cell.texts()[1]).toBe('at last');
   });
 });
 

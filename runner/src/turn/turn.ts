@@ -5,6 +5,7 @@ import type { NewHistory, NewOut } from '../outbox/outbox.ts';
 import { renderInbound, renderNote } from '../prompts/inbound-message.ts';
 import { systemPrompt } from '../prompts/system-prompt.ts';
 import { type Answer, ProviderError, type TranscriptMessage } from '../providers/provider.ts';
+import { type AdministratorWait, administratorWait, awaitsAdministrator } from './administrator-wait.ts';
 import { parseAnswer } from './answer-blocks.ts';
 import { callModel, RETRY_STATE, WaitCutError } from './call-model.ts';
 import type { Drain } from './drain.ts';
@@ -29,7 +30,11 @@ export interface CheckpointState {
 interface Unused {
   readonly seqs: readonly number[];
   readonly history: readonly NewHistory[];
+  /** somebody in a chat waits for an answer to one of them */
+  readonly asked: boolean;
 }
+
+const NOTHING: Unused = { seqs: [], history: [], asked: false };
 
 export class Turn {
   readonly id: string;
@@ -37,7 +42,7 @@ export class Turn {
   readonly #drain: Drain;
   readonly #stop = new AbortController();
   readonly #startedAt: number;
-  #unused: Unused = { seqs: [], history: [] };
+  #unused = NOTHING;
   #steps: number;
   #place: Place = { channel: null, chat: null, thread: null };
   #replyTo: number | undefined;
@@ -133,7 +138,7 @@ export class Turn {
         interruptions: this.#interruptions,
       },
       {
-        call: `${this.#origin}/${step}`,
+        call: this.#call(step),
         statusId: `${this.id}/${step}/busy`,
         replyTo: this.#replyTo,
         noProgressMs: agent.noProgressTimeoutMs,
@@ -203,7 +208,7 @@ export class Turn {
     reached('runner/after-step-commit');
     this.#remember(history);
     this.#steps = step;
-    this.#unused = { seqs: [], history: [] };
+    this.#unused = NOTHING;
     this.#interruptions = 0;
     this.#firstMayHaveRun = false;
     return ends;
@@ -289,7 +294,8 @@ export class Turn {
       ),
     ];
     for (const row of rows) if (row.trigger === 1 && row.channel !== null) this.#replyTo = row.seq;
-    this.#unused = { seqs: [...this.#unused.seqs, ...seqs], history: [...this.#unused.history, ...history] };
+    const asked = this.#unused.asked || rows.some((row) => row.trigger === 1 && row.kind === 'chat' && row.channel !== null);
+    this.#unused = { seqs: [...this.#unused.seqs, ...seqs], history: [...this.#unused.history, ...history], asked };
   }
 
   #endGuarded(sentence: string): TurnOutcome {
@@ -326,17 +332,36 @@ export class Turn {
     return 'ended';
   }
 
-  /** The provider will never answer this: people are told, and only the messages of this very step are failed. */
+  /** The provider refuses. What an administrator can mend waits for that; the rest will never be answered. */
   #endRefused(error: ProviderError): TurnOutcome {
+    const { log, outbox, transcript } = this.#deps;
+    log.error({ err: error, reason: error.reason, turn: this.id }, 'the provider refused a turn');
+    transcript.forget();
+    if (this.#steps === 0 && awaitsAdministrator(error)) {
+      const wait = administratorWait(outbox.getState(RETRY_STATE), this.#call(1), this.#deps.clock.now());
+      if (wait !== undefined) return this.#waitForAdministrator(error, wait);
+    }
     const sentence = refusalSentence(error);
-    this.#deps.transcript.forget();
-    this.#deps.log.error({ err: error, reason: error.reason, turn: this.id }, 'the provider refused a turn');
-    this.#deps.outbox.commit({
+    // A failed chat message is what delivery tells people about, with this error: one sentence, not two.
+    const told = this.#unused.asked;
+    outbox.commit({
       settle: { seqs: this.#unused.seqs, state: 'failed', turn: this.id, error: sentence },
-      out: [{ id: `${this.id}/${this.#steps + 1}/refused`, kind: 'chat', inReplyTo: this.#replyTo, content: { text: sentence } }],
+      out: told
+        ? []
+        : [{ id: `${this.id}/${this.#steps + 1}/refused`, kind: 'chat', inReplyTo: this.#replyTo, content: { text: sentence } }],
       turn: { id: this.id, state: 'failed', steps: this.#steps, error: `${error.reason}: ${error.message}` },
       state: { [RETRY_STATE]: undefined, [RESUME_STATE]: undefined, [CHECKPOINT_STATE]: undefined },
     });
+    return 'ended';
+  }
+
+  /** The messages stay due, later and later; people are told once. */
+  #waitForAdministrator(error: ProviderError, { told, retry }: AdministratorWait): TurnOutcome {
+    this.#deps.outbox.commit({
+      state: { [RETRY_STATE]: retry },
+      out: told ? [] : [{ id: `${this.id}/1/waits`, kind: 'chat', inReplyTo: this.#replyTo, content: { text: refusalSentence(error) } }],
+    });
+    this.#deps.outbox.release(this.id, retry.nextAt, `${error.reason}: ${error.message}`);
     return 'ended';
   }
 
@@ -346,6 +371,10 @@ export class Turn {
     if (this.#unused.seqs.length > 0 || this.#steps === 0) outbox.release(this.id, nextTryAt, 'released by a drain before its first step');
     if (this.#steps > 0) outbox.commit({ state: { [CHECKPOINT_STATE]: { turn: this.id, step: this.#steps } satisfies CheckpointState } });
     return this.#steps > 0 ? 'checkpointed' : 'ended';
+  }
+
+  #call(step: number): string {
+    return `${this.#origin}/${step}`;
   }
 
   #timeGuard({ turnTimeoutMs }: AgentConfig): string | undefined {

@@ -112,7 +112,7 @@ function startTrouble(pod: Pod): Trouble | undefined {
   }
   const scheduled = pod.status?.conditions?.find(({ type }) => type === 'PodScheduled');
   if (scheduled?.status === 'False' && scheduled.reason === 'Unschedulable') {
-    const why = scheduled.message ?? 'no reason given';
+    const why = (scheduled.message ?? 'no reason given').replace(/[. ]+$/, '');
     return {
       reason: Reason.Unschedulable,
       message: clip(

@@ -32,6 +32,7 @@ export interface SetAside {
 export function setAside(context: Context, { row, noun, reason, ofChat }: SetAside): void {
   const { db, now, fx, session } = context;
   ledger.dead(db, row.seq, reason, now);
+  fx.dead.push({ seq: row.seq, reason });
   fx.changed.add(row.seq);
   fx.lanes.add(row.lane); // the next row of the lane may go
   if (row.seq % 2 === 0) return; // our own notice: a notice about it would fail alike
@@ -45,6 +46,7 @@ export function setAside(context: Context, { row, noun, reason, ofChat }: SetAsi
 export function setInboundAside(context: Context, row: MessageInRow, tries: number, error: string): void {
   const { db, fx, session } = context;
   ledger.inboundDead(db, row.seq, tries, error);
+  fx.dead.push({ seq: row.seq, reason: error });
   fx.changed.add(row.seq);
   const id = `dead/${session}/${row.seq}`;
   tellAgent(context, id, `Message ${row.seq} was set aside unanswered after ${tries} ${tries === 1 ? 'try' : 'tries'}: ${error}.`);

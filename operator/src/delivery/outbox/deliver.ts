@@ -75,7 +75,6 @@ export function record(deps: DeliverDeps, cell: Cell, claim: Claim, { of, result
   const { row } = claim;
   const db = cell.inbound;
   const aside = (reason: string, ofChat: boolean): void => {
-    metrics.outcomes.inc({ outcome: 'dead' });
     setAside({ session: cell.session, db, limits, now, fx }, { row, noun: claim.noun, reason, ofChat });
   };
   const wait = (afterMs: number): number =>
@@ -89,6 +88,7 @@ export function record(deps: DeliverDeps, cell: Cell, claim: Claim, { of, result
     }
     metrics.outcomes.inc({ outcome: state === 'failed' ? 'retry' : 'in_doubt' });
     ledger.again(db, row.seq, state, message, wait(afterMs), now);
+    fx.failed.push({ seq: row.seq, attempts: row.attempts, reason: message });
   };
   fx.changed.add(row.seq);
   fx.lanes.add(claim.lane);

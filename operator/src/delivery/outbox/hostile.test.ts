@@ -175,7 +175,6 @@ describe('a crafted outbound.db harms only its own session', () => {
   });
 
   test.each([
-    ['a number as content', `INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (9, 'x', 'chat', 5, 1)`, /content/],
     [
       'a blob as content',
       `INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (9, 'x', 'chat', zeroblob(10), 1)`,
@@ -314,7 +313,7 @@ describe('rows that no chat will see', () => {
       { path: 'outbox/1/a', name: 'a', mimeType: 'x/y', sizeBytes: -1 },
       'its content has a wrong sizeBytes: it must have at least 0',
     ],
-    ['edit', { target: 'first', text: 'x' }, 'its content has a wrong target: int is expected'],
+    ['edit', { target: 'first', text: 'x' }, 'its content has a wrong target: number is expected'],
     ['reaction', { target: 1, emoji: 'x'.repeat(65) }, 'its content has a wrong emoji: it must have at most 64'],
     [
       'card',
@@ -415,7 +414,7 @@ test('whatever bytes are in the file, a read ends, and others are unharmed', asy
       await other.close();
       remove(root2);
     }),
-    { numRuns: 120 },
+    { numRuns: 40 },
   );
   rmSync(path);
   await expectOthersUnharmed();

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import Sqlite from 'better-sqlite3';
 import { systemClock } from '../../lib/clock.ts';
 import {
   type Bench,
@@ -119,8 +120,7 @@ describe('kill -9', () => {
 
   test('the file is still there until its delivery is recorded', async () => {
     await killedAt('delivery/after-call-before-record#3'); // the file's own call, or one beside it
-    const row = (await import('better-sqlite3')).default;
-    const db = new row(join(root, 'cells', SESSION, 'in', 'inbound.db'), { readonly: true });
+    const db = new Sqlite(join(root, 'cells', SESSION, 'in', 'inbound.db'), { readonly: true });
     const state = db.prepare('SELECT state FROM delivered WHERE seq = 3').pluck().get();
     db.close();
     expect(existsSync(join(out, 'outbox', '3', 'a.txt'))).toBe(state !== 'delivered');

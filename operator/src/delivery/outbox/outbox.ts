@@ -76,6 +76,8 @@ export interface OutboxDeps {
   readonly reached: Reached;
   /** The session's outbound.db is at fault and is not read. Called once per fault, not once per look. */
   readonly onHostile: (session: string, error: Error) => void;
+  /** What was told by onHostile is over: its file could be read again. */
+  readonly onMended?: (session: string) => void;
   /** Rows of either file, by seq, that viewers show otherwise now. After the commit. */
   readonly onChanged: (session: string, seqs: readonly number[]) => void;
   readonly limits?: Partial<OutboxLimits>;
@@ -131,6 +133,7 @@ class LedgerOutbox implements Outbox {
       tryEnter: (session, lane) => this.#lanes.tryEnter(session, lane),
       onUnchanged: (session) => this.#pump(session),
       onFault: (session, fault) => this.#onFault(session, fault),
+      onMended: (session) => deps.onMended?.(session),
       lookAgain: (session) => this.#lookAgain(session, clock.now() + LOOK_AGAIN_MS),
     });
     this.#alarms = new Alarms(clock, (session) => this.#onAlarm(session));
@@ -182,6 +185,7 @@ class LedgerOutbox implements Outbox {
       await grace;
     });
     await this.#tasks.close();
+    await this.#reader.idle();
     await Promise.allSettled(this.#background);
   }
 
@@ -225,6 +229,7 @@ class LedgerOutbox implements Outbox {
         cleanUp(this.#deliver, claim, outcome, out);
         return next;
       } catch (thrown) {
+        if (thrown instanceof CellMissingError) throw thrown; // the session was removed: there is nobody to record it for
         // What came of the call is known here alone: without the record it would have to be asked of the platform.
         log.error({ session, seq: claim.row.seq, err: toError(thrown) }, 'outcome of a delivery could not be recorded, it is tried again');
         await clock.sleep(RECORD_AGAIN_MS, signal);
@@ -295,9 +300,20 @@ class LedgerOutbox implements Outbox {
     for (const lane of fx.lanes) this.#lanes.wake(session, lane);
     if (fx.lookAgainAt !== undefined) this.#lookAgain(session, fx.lookAgainAt);
     this.#arm(session);
+    this.#account(session, fx);
     if (fx.changed.size > 0) this.#tellChanged(session, [...fx.changed]);
     if (fx.fault !== undefined) this.#onFault(session, fx.fault);
     return result;
+  }
+
+  #account(session: string, { dead, failed }: Effects): void {
+    const { log } = this.#deps;
+    for (const { seq, reason } of dead) {
+      this.#metrics.outcomes.inc({ outcome: 'dead' });
+      log.warn({ session, seq, reason }, 'message is given up');
+    }
+    for (const { seq, attempts, reason } of failed)
+      log.info({ session, seq, attempts, reason }, 'message did not get through, it is tried again');
   }
 
   #tellChanged(session: string, seqs: readonly number[]): void {

@@ -37,6 +37,8 @@ export interface ReaderHost {
   /** Nothing is new: looks for what a lost wake-up left behind. */
   onUnchanged(session: string): void;
   onFault(session: string, fault: Error): void;
+  /** It was at fault, and could be read. */
+  onMended(session: string): void;
   lookAgain(session: string): void;
 }
 
@@ -78,6 +80,11 @@ export class SessionReader {
     return now;
   }
 
+  /** Resolves when nothing is being read. */
+  async idle(): Promise<void> {
+    while (this.#reading.size > 0) await Promise.allSettled([...this.#reading.values()].map(({ now }) => now));
+  }
+
   async #read(session: string, state: SessionState, signal: AbortSignal): Promise<OutboxRead> {
     const found: Found = { newRows: 0, done: [], failed: [] };
     for (let busy = 0; ; ) {
@@ -85,6 +92,7 @@ export class SessionReader {
       if (step === 'done' || signal.aborted) break;
       if (step === 'more') {
         await new Promise(setImmediate); // others first: this file may have rows without end
+        if (signal.aborted) break;
         continue;
       }
       busy += 1;
@@ -114,6 +122,7 @@ export class SessionReader {
       this.#host.onUnchanged(session);
       return 'done';
     }
+    if (state.fault !== undefined) this.#host.onMended(session);
     state.fault = undefined;
     reached('delivery/after-read-before-sending');
     const { header, rows, acks, more } = batch;

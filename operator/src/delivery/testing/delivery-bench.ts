@@ -169,8 +169,13 @@ async function control(bench: Bench, signal: AbortSignal): Promise<void> {
     const { items } = await bench.store.list(sessions);
     for (const { metadata, spec } of items) {
       const { name } = metadata;
-      if (states.get(name) === spec.awake || bench.manual.has(name)) continue;
+      const ended = bench.runners.get(name)?.exited === true;
+      if ((states.get(name) === spec.awake && !(spec.awake && (ended || !bench.runners.has(name)))) || bench.manual.has(name)) continue;
       try {
+        if (ended) {
+          bench.runners.get(name)?.close();
+          bench.runners.delete(name);
+        }
         if (spec.awake && !bench.runners.has(name)) bench.runner(name);
         if (!spec.awake) {
           bench.runners.get(name)?.close();

@@ -21,6 +21,7 @@ export interface ScriptedRunnerOptions {
 export class ScriptedRunner {
   readonly received: attach.AttachResponse[] = [];
   readonly ended: Promise<string>;
+  exited = false;
   #client: attach.AttachClient;
   #stream: ReturnType<attach.AttachClient['attach']>;
   #in: Database;
@@ -83,7 +84,9 @@ export class ScriptedRunner {
     if (rows.length > 0) this.#send({ $case: 'outbox', value: { seq: 0 } });
   }
 
+  /** The last thing it says: its process ends with it. */
   drained(reason = 'Idle'): void {
+    this.exited = true;
     this.#send({ $case: 'drained', value: { reason, checkpointed: false } });
   }
 

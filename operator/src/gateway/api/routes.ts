@@ -56,7 +56,24 @@ const Message = z.object({
     .regex(/^[A-Za-z0-9_-]+$/),
   text: z.string().min(1).max(100_000),
 });
-const page = readFileSync(new URL(import.meta.url.endsWith('.ts') ? '../web/chat.html' : './chat.html', import.meta.url), 'utf8');
+/** From the source tree, or beside the bundle. */
+const page = (name: string): string =>
+  readFileSync(new URL(import.meta.url.endsWith('.ts') ? `../web/${name}` : `./${name}`, import.meta.url), 'utf8');
+const chatPage = page('chat.html');
+const deadLettersPage = page('dead-letters.html');
+
+function sendPage(reply: FastifyReply, html: string): FastifyReply {
+  const nonce = randomBytes(16).toString('base64');
+  return reply
+    .header(
+      'content-security-policy',
+      `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+    )
+    .header('x-content-type-options', 'nosniff')
+    .header('cache-control', 'no-store')
+    .type('text/html; charset=utf-8')
+    .send(html.replace('__NONCE__', nonce));
+}
 
 export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void> {
   /** The user, or undefined when the reply has been sent. */
@@ -95,17 +112,10 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
     app.get('/chat/*', async (_request, reply) => {
       const [channel] = deps.localChannels();
       if (channel === undefined) return reply.code(404).send({ message: 'there is no Channel of type local: the web chat needs one' });
-      const nonce = randomBytes(16).toString('base64');
-      return reply
-        .header(
-          'content-security-policy',
-          `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
-        )
-        .header('x-content-type-options', 'nosniff')
-        .header('cache-control', 'no-store')
-        .type('text/html; charset=utf-8')
-        .send(page.replace('__NONCE__', nonce).replace('__CHANNEL__', channel));
+      return sendPage(reply, chatPage.replace('__CHANNEL__', channel));
     });
+
+    app.get('/dead-letters', async (_request, reply) => sendPage(reply, deadLettersPage));
 
     app.post<{ Params: { channel: string; chat: string } }>('/api/channels/:channel/chats/:chat/messages', async (request, reply) => {
       const { channel, chat } = request.params;

@@ -1,5 +1,5 @@
 /** Codes of errors after which not one byte of a request has left: no name, no route, nobody listens. */
-const NEVER_SENT = new Set([
+const NEVER_SENT = new Set<unknown>([
   'ECONNREFUSED',
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -13,10 +13,10 @@ const NEVER_SENT = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-/** Whether a failed HTTP request surely did nothing. A connection to several addresses fails with an error for each. */
+/** Whether a failed HTTP request surely did nothing. A connection that was tried at several addresses fails with an error for each. */
 export function neverSent(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.every(neverSent);
-  if ('code' in error && typeof error.code === 'string' && NEVER_SENT.has(error.code)) return true;
-  return error.cause !== undefined && neverSent(error.cause);
+  if (typeof error !== 'object' || error === null) return false;
+  if ('errors' in error && Array.isArray(error.errors) && error.errors.length > 0) return error.errors.every(neverSent);
+  if ('code' in error && NEVER_SENT.has(error.code)) return true;
+  return 'cause' in error && neverSent(error.cause);
 }

@@ -4,7 +4,7 @@
  */
 import { admit, admitStatus, crd, type Failure, type Kind, kinds } from '@dovecote/crds';
 import { type Cause, InvalidError } from '../errors.ts';
-import { type Json, type JsonObject, objectAt } from '../json.ts';
+import { isJsonObject, type Json, type JsonObject, objectAt } from '../json.ts';
 import { apiVersionOf } from '../resource-types.ts';
 import type { KubeObject, ResourceType } from '../store.ts';
 import { builtInShape, type MergeSchema, type Shape, shapeOf } from './shape.ts';
@@ -89,13 +89,20 @@ function builtInRules(type: ResourceType<KubeObject>, resource: string): KindRul
     selectable: new Set(['metadata.name', 'metadata.namespace', ...(BUILT_IN_SELECTABLE.get(type.kind) ?? [])]),
     countsGenerations: COUNTED_BUILT_INS.has(type.kind),
     admit: (body, old) => {
-      const { status: _, ...rest } = body;
+      const { status: _, ...rest } = type.kind === 'Secret' ? withoutStringData(body) : body;
       // As Go's omitempty does with data: {}.
       const filled = Object.entries(rest).filter(([key, value]) => key === 'spec' || !isEmpty(value));
       return { ...Object.fromEntries(filled), ...(old?.['status'] === undefined ? {} : { status: old['status'] }) };
     },
     admitStatus: (body, old) => ({ ...old, ...(body['status'] === undefined ? {} : { status: body['status'] }) }),
   };
+}
+
+/** What people write into a Secret as text is stored, and read, as data only. */
+function withoutStringData({ stringData, ...rest }: JsonObject): JsonObject {
+  if (!isJsonObject(stringData)) return rest;
+  const encoded = Object.entries(stringData).map(([key, text]) => [key, Buffer.from(String(text)).toString('base64')]);
+  return { ...rest, data: { ...objectAt(rest, 'data'), ...Object.fromEntries(encoded) } };
 }
 
 function isEmpty(value: Json | undefined): boolean {

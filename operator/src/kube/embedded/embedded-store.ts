@@ -7,8 +7,8 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
-import { ConflictError, InvalidError } from '../errors.ts';
-import { type Json, type JsonObject, jsonEqual, objectAt, toJson } from '../json.ts';
+import { ConflictError } from '../errors.ts';
+import { type JsonObject, jsonEqual, objectAt, toJson } from '../json.ts';
 import { readObject, readObjects } from '../read-object.ts';
 import type {
   Call,
@@ -26,12 +26,12 @@ import { Database, type ObjectKey, type Stored } from './database.ts';
 import { applyFields, ownAfter, type Writer } from './field-managers.ts';
 import { GarbageCollector } from './garbage-collector.ts';
 import { mergePatch } from './merge-patch.ts';
-import { checkName, freshMetadata, metadataOf, mustAgree, ownerUids, withMetadata } from './metadata.ts';
+import { checkName, freshMetadata, metadataOf, mustAddNoFinalizer, mustAgree, ownerUids, withMetadata } from './metadata.ts';
 import { selects } from './selector.ts';
 import { WatchHistory } from './watch-history.ts';
 
 export interface EmbeddedOptions {
-  /** A file, created when missing. One process may have it open. */
+  /** A file, created when missing. One process may have it open. `:memory:` in tests. */
   readonly path: string;
   readonly namespace: string;
   readonly clock: Clock;
@@ -46,6 +46,8 @@ type Writing = Call & { readonly fieldManager: string };
 
 /** Pods without a grace period of their own get this many seconds, as in a cluster. */
 const DEFAULT_GRACE_SECONDS = 30;
+const EVENTS = 'events.events.k8s.io';
+const EVENT_TTL_MS = 3_600_000;
 
 export class EmbeddedStore implements ResourceStore {
   readonly namespace: string;
@@ -55,6 +57,7 @@ export class EmbeddedStore implements ResourceStore {
   readonly #history: WatchHistory;
   readonly #garbage: GarbageCollector;
   readonly #closed = new AbortController();
+  #eventsExpiredAt = Number.NEGATIVE_INFINITY;
 
   /** Throws when another process has the file open, or a newer version of dovecote wrote it. */
   constructor(options: EmbeddedOptions) {
@@ -67,7 +70,7 @@ export class EmbeddedStore implements ResourceStore {
       length: options.historyLength ?? 5_000,
       bookmarkMs: options.bookmarkMs ?? 60_000,
     });
-    this.#garbage = new GarbageCollector(this.#db, (key) => this.#delete(key, {}), options.log);
+    this.#garbage = new GarbageCollector(this.#db, (key) => this.#collect(key), options.log);
     this.#garbage.sweep();
   }
 
@@ -143,7 +146,7 @@ export class EmbeddedStore implements ResourceStore {
     const body = this.#db.transaction(() => {
       const live = this.#db.read(key);
       if (live === undefined) return undefined;
-      mustAgree(key, live.body, objectAt(wanted, 'metadata'));
+      mustAgree(rules, key, live.body, objectAt(wanted, 'metadata'));
       return this.#update(rules, key, live, mergePatch(live.body, wanted), {
         manager: options.fieldManager,
         operation: 'Update',
@@ -182,6 +185,11 @@ export class EmbeddedStore implements ResourceStore {
     this.#garbage.wake();
   }
 
+  #collect(key: ObjectKey): void {
+    this.#delete(key, {});
+    this.#announce();
+  }
+
   #keyOf(rules: KindRules, name: string): ObjectKey {
     return { resource: rules.resource, name };
   }
@@ -204,7 +212,19 @@ export class EmbeddedStore implements ResourceStore {
     const created = withMetadata(admitted, metadata);
     const intent = writer.operation === 'Apply' ? applyFields({ body: {}, managers: {} }, body, writer, rules.shape).intent : undefined;
     const managers = ownAfter(undefined, created, writer, rules.shape, intent);
+    if (key.resource === EVENTS) this.#expireEvents();
     return this.#write(key, undefined, created, managers, 'ADDED');
+  }
+
+  /** As an API server's time to live for them: else they would be most of the file after a month. */
+  #expireEvents(): void {
+    const now = this.#clock.now();
+    if (now - this.#eventsExpiredAt < EVENT_TTL_MS / 6) return;
+    this.#eventsExpiredAt = now;
+    for (const body of this.#db.list(EVENTS)) {
+      const { name, creationTimestamp } = objectAt(body, 'metadata');
+      if (Date.parse(String(creationTimestamp)) < now - EVENT_TTL_MS) this.#delete({ resource: EVENTS, name: String(name) }, {});
+    }
   }
 
   /** A write to the object itself: metadata that belongs to the server stays, and so does the status. */
@@ -294,18 +314,6 @@ function podGraceSeconds(body: JsonObject, asked: number | undefined): number {
   const phase = objectAt(body, 'status')['phase'];
   if (phase === 'Succeeded' || phase === 'Failed') return 0;
   return asked ?? Number(objectAt(body, 'spec')['terminationGracePeriodSeconds'] ?? DEFAULT_GRACE_SECONDS);
-}
-
-function mustAddNoFinalizer(rules: KindRules, { name }: ObjectKey, live: JsonObject, next: JsonObject): void {
-  const had = objectAt(live, 'metadata')['finalizers'];
-  const has = objectAt(next, 'metadata')['finalizers'];
-  const added = (Array.isArray(has) ? has : []).filter((f: Json) => !(Array.isArray(had) && had.includes(f)));
-  if (added.length === 0) return;
-  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{${added.map((f: Json) => JSON.stringify(f)).join(', ')}}`;
-  const group = rules.resource.includes('.') ? `${rules.kind}.${rules.resource.slice(rules.resource.indexOf('.') + 1)}` : rules.kind;
-  throw new InvalidError(`${group} ${JSON.stringify(name)} is invalid: metadata.finalizers: ${message}`, [
-    { field: 'metadata.finalizers', reason: 'FieldValueForbidden', message },
-  ]);
 }
 
 function timestamp(ms: number): string {

@@ -6,7 +6,7 @@ import { systemClock } from '../../lib/clock.ts';
 import { silentLog } from '../../lib/log.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { resourceStoreContract } from '../contract.test-suite.ts';
-import { agentGroups, configMaps } from '../resource-types.ts';
+import { agentGroups, configMaps, events } from '../resource-types.ts';
 import { type EmbeddedOptions, EmbeddedStore } from './embedded-store.ts';
 
 const open = (path: string, options: Partial<EmbeddedOptions> = {}): EmbeddedStore =>
@@ -92,6 +92,21 @@ describe('the embedded store', () => {
         expect(event.type === 'BOOKMARK' ? Number(event.resourceVersion) : 0).toBeGreaterThan(Number(resourceVersion));
         break;
       }
+      await store.close();
+    }));
+
+  test('forgets Events after an hour', () =>
+    withFile(async (path) => {
+      let now = Date.parse('2026-01-01T00:00:00Z');
+      const store = open(path, { clock: { now: () => now, sleep: systemClock.sleep } });
+      const names = async () => (await store.list(events)).items.map((e) => e.metadata.name);
+      await store.create(events, { metadata: { name: 'e1' } }, by);
+      now += 50 * 60_000;
+      await store.create(events, { metadata: { name: 'e2' } }, by);
+      expect(await names()).toEqual(['e1', 'e2']);
+      now += 20 * 60_000;
+      await store.create(events, { metadata: { name: 'e3' } }, by);
+      expect(await names()).toEqual(['e2', 'e3']);
       await store.close();
     }));
 

@@ -3,7 +3,7 @@
  * as the API server writes it in managedFields: `f:name` a field, `k:{"name":"x"}` an item of a keyed list, `v:"x"` one of a set.
  */
 import { InvalidError } from '../errors.ts';
-import { isJsonObject, type Json, type JsonObject, jsonEqual, type MutableJsonObject } from '../json.ts';
+import { isJsonObject, type Json, type JsonObject, type MutableJsonObject } from '../json.ts';
 import type { Shape } from './shape.ts';
 
 const SEPARATOR = '\u0000';

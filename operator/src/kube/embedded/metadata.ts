@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
 import type { Random } from '../../lib/random.ts';
 import { ConflictError, InvalidError } from '../errors.ts';
-import { isJsonObject, type JsonObject, objectAt } from '../json.ts';
+import { isJsonObject, type Json, type JsonObject, objectAt } from '../json.ts';
 import type { KindRules } from './admission.ts';
 import type { ObjectKey } from './database.ts';
 
@@ -45,21 +45,35 @@ function uuid(random: Random): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-/** A resourceVersion or uid in what is written is a precondition. */
-export function mustAgree({ resource, name }: ObjectKey, live: JsonObject, wanted: JsonObject): void {
+/** A resourceVersion in what is written is a precondition; a uid may be repeated, not changed. */
+export function mustAgree(rules: KindRules, { resource, name }: ObjectKey, live: JsonObject, wanted: JsonObject): void {
   const current = objectAt(live, 'metadata');
-  if (wanted['uid'] !== undefined && wanted['uid'] !== current['uid']) {
-    throw new ConflictError(
-      'Conflict',
-      `Operation cannot be fulfilled on ${resource} "${name}": Precondition failed: UID in precondition: ${String(wanted['uid'])}, UID in object meta: ${String(current['uid'])}`,
-    );
-  }
   if (wanted['resourceVersion'] !== undefined && wanted['resourceVersion'] !== current['resourceVersion']) {
     throw new ConflictError(
       'Conflict',
       `Operation cannot be fulfilled on ${resource} "${name}": the object has been modified; please apply your changes to the latest version and try again`,
     );
   }
+  if (wanted['uid'] !== undefined && wanted['uid'] !== current['uid']) {
+    throw refused(rules, name, 'metadata.uid', `Invalid value: ${JSON.stringify(wanted['uid'])}: field is immutable`);
+  }
+}
+
+/** In the words of Status.message. */
+function refused(rules: KindRules, name: string, field: string, message: string): InvalidError {
+  const group = rules.resource.includes('.') ? `.${rules.resource.slice(rules.resource.indexOf('.') + 1)}` : '';
+  const reason = message.startsWith('Forbidden') ? 'FieldValueForbidden' : 'FieldValueInvalid';
+  return new InvalidError(`${rules.kind}${group} ${JSON.stringify(name)} is invalid: ${field}: ${message}`, [{ field, reason, message }]);
+}
+
+export function mustAddNoFinalizer(rules: KindRules, { name }: ObjectKey, live: JsonObject, next: JsonObject): void {
+  const had = objectAt(live, 'metadata')['finalizers'];
+  const has = objectAt(next, 'metadata')['finalizers'];
+  const added = (Array.isArray(has) ? has : []).filter((f: Json) => !(Array.isArray(had) && had.includes(f)));
+  if (added.length === 0) return;
+  const shown = added.map((f: Json) => JSON.stringify(f)).join(', ');
+  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{${shown}}`;
+  throw refused(rules, name, 'metadata.finalizers', message);
 }
 
 export function ownerUids(body: JsonObject): string[] {
@@ -69,9 +83,5 @@ export function ownerUids(body: JsonObject): string[] {
 
 export function checkName(rules: KindRules, name: string): void {
   if (typeof name === 'string' && name.length <= 253 && SUBDOMAIN.test(name)) return;
-  const message = `Invalid value: ${JSON.stringify(name)}: ${SUBDOMAIN_WORDS}`;
-  const group = rules.resource.includes('.') ? `.${rules.resource.slice(rules.resource.indexOf('.') + 1)}` : '';
-  throw new InvalidError(`${rules.kind}${group} ${JSON.stringify(name)} is invalid: metadata.name: ${message}`, [
-    { field: 'metadata.name', reason: 'FieldValueInvalid', message },
-  ]);
+  throw refused(rules, name, 'metadata.name', `Invalid value: ${JSON.stringify(name)}: ${SUBDOMAIN_WORDS}`);
 }

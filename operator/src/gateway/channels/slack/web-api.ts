@@ -29,7 +29,10 @@ export function clientOptions(apiUrl: string | undefined, log: Log): WebClientOp
     maxRequestConcurrency: 100,
     fetch: async (url, init) => {
       const signals = [init?.signal, deadline.getStore()].filter((signal) => signal !== undefined && signal !== null);
-      const response = await fetch(url, { ...init, signal: AbortSignal.any(signals) });
+      const response = await fetch(url, { ...init, signal: AbortSignal.any(signals) }).catch((thrown: unknown) => {
+        // The client keeps of a failure only what is an Error of its own realm; the code that says whether anything was sent is deeper.
+        throw new Error('the request failed', { cause: thrown });
+      });
       if (response.status !== 429 || Number(response.headers.get('retry-after')) > 0) return response;
       const headers = new Headers(response.headers);
       headers.set('retry-after', USUAL_RETRY_AFTER_S);

@@ -1,0 +1,177 @@
+/**
+ * One scenario on the cluster: objects and emulators of its own beside those of the others, in the one installation. What it made goes
+ * when it ends; what people need to understand a failure is written down before.
+ */
+import { randomBytes } from 'node:crypto';
+import { SlackEmulator, type SlackMessage, BOT_TOKEN } from '../emulators/slack.ts';
+import { verifies } from '../verifies.ts';
+import {
+  apply,
+  conditionOf,
+  fact,
+  gatewayUrl,
+  type Json,
+  type KubeObject,
+  kubectl,
+  list,
+  untilCondition,
+  untilInstallationReady,
+  untilObject,
+} from './cluster.ts';
+import { writeDiagnostics } from './cluster-diagnostics.ts';
+import { until } from './until.ts';
+
+export const API_VERSION = 'dovecote.dev/v1alpha1';
+
+/** A chat on the Slack emulator, wired to an agent. */
+export interface SlackChat {
+  readonly slack: SlackEmulator;
+  /** Name of the Channel, and of its MessagingGroup. */
+  readonly channel: string;
+  readonly agent: string;
+  /** The path on the gateway that Slack calls. */
+  readonly webhook: string;
+}
+
+export class Scenario {
+  readonly id: string = randomBytes(3).toString('hex');
+  readonly #undo: (() => Promise<unknown>)[] = [];
+
+  /** A name that no other scenario has. */
+  name(what: string): string {
+    return `${what}-${this.id}`;
+  }
+
+  /** Runs when the scenario ends, the last one first. */
+  later(undo: () => Promise<unknown>): void {
+    this.#undo.push(undo);
+  }
+
+  /** Applies objects of ours and removes them at the end. */
+  async make(...objects: readonly Json[]): Promise<void> {
+    for (const object of objects) {
+      const { kind, metadata } = object as { kind: string; metadata: { name: string } };
+      this.later(() => kubectl('delete', kind, metadata.name, '--ignore-not-found', '--wait=false'));
+    }
+    await apply(...objects);
+  }
+
+  /** An agent of the demo provider that sleeps late, unless `spec` says otherwise. Ready when this resolves. */
+  async agent(spec: Json = {}, name: string = this.name('agent')): Promise<KubeObject> {
+    await this.make(agentGroup(name, spec));
+    return untilCondition('agentgroup', name, 'Ready', 'True');
+  }
+
+  async slack(): Promise<SlackEmulator> {
+    const slack = await SlackEmulator.start(fact('HOST_IP'));
+    this.later(() => slack.close());
+    return slack;
+  }
+
+  /** Slack, connected by webhook and wired to an agent: each thread a session of its own, everyone let in, every message heard. */
+  async slackChat(agent: string, options: { readonly sessionMode?: 'Shared' | 'PerThread'; readonly channel?: Json } = {}): Promise<SlackChat> {
+    const slack = await this.slack();
+    const channel = this.name('slack');
+    await this.make(
+      slackSecret(channel, slack),
+      slackChannel(channel, slack, options.channel),
+      messagingGroup(channel, channel, slack.chat, agent, options.sessionMode ?? 'PerThread'),
+    );
+    await untilCondition('channel', channel, 'Connected', 'True');
+    await untilCondition('messaginggroup', channel, 'Ready', 'True');
+    const webhook = `${await gatewayUrl()}/channels/${channel}`;
+    await untilEveryGatewayKnows(webhook);
+    slack.subscribe(webhook);
+    return { slack, channel, agent, webhook };
+  }
+
+  async close(): Promise<void> {
+    for (const undo of this.#undo.splice(0).reverse()) await undo();
+  }
+}
+
+/** A test on the cluster that shows requirement `id` to hold. Fails with the folder that tells what the cluster looked like. */
+export function clusterVerifies(id: string, behaviour: string, run: (scenario: Scenario) => Promise<void>, timeoutMs = 120_000): void {
+  verifies(
+    id,
+    behaviour,
+    async () => {
+      const scenario = new Scenario();
+      try {
+        await untilInstallationReady(); // the one before may have broken it, as it was to
+        await run(scenario);
+      } catch (e) {
+        const folder = await writeDiagnostics(`${id}-${behaviour}`);
+        throw new Error(`${e instanceof Error ? e.message : String(e)}\n(the cluster at that moment: ${folder})`, { cause: e });
+      } finally {
+        await scenario.close();
+      }
+    },
+    timeoutMs,
+  );
+}
+
+export const agentGroup = (name: string, spec: Json = {}): Json => ({
+  apiVersion: API_VERSION,
+  kind: 'AgentGroup',
+  metadata: { name },
+  spec: { provider: { type: 'demo' }, idleTimeout: '10m', resources: { requests: { cpu: '10m', memory: '64Mi' } }, ...spec },
+});
+
+export const slackSecret = (name: string, slack: SlackEmulator): Json => ({
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name },
+  stringData: { 'bot-token': BOT_TOKEN, 'signing-secret': slack.signingSecret },
+});
+
+export const slackChannel = (name: string, slack: SlackEmulator, more: Json = {}): Json => ({
+  apiVersion: API_VERSION,
+  kind: 'Channel',
+  metadata: { name },
+  spec: { type: 'slack', slack: { mode: 'Webhook', apiURL: slack.apiUrl, credentialsRef: { name } }, ...more },
+});
+
+export const messagingGroup = (name: string, channel: string, chatId: string, agent: string, sessionMode: string): Json => ({
+  apiVersion: API_VERSION,
+  kind: 'MessagingGroup',
+  metadata: { name },
+  spec: { channelRef: channel, chatId, unknownSenders: 'Public', agents: [{ agentGroupRef: agent, engage: { mode: 'Always' }, sessionMode }] },
+});
+
+/** Each replica connects by itself: until the last one has, the Service may choose one that knows nothing of the Channel. */
+async function untilEveryGatewayKnows(webhook: string): Promise<void> {
+  let inARow = 0;
+  await until('every gateway serves the webhook', async () => {
+    const response = await fetch(webhook, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', connection: 'close' } });
+    await response.text();
+    inARow = response.status === 401 ? inARow + 1 : 0; // it asks for a signature: it knows the Channel
+    return inARow >= 12;
+  });
+}
+
+/** The Sessions of an agent, the newest last. */
+export async function sessionsOf(agent: string): Promise<readonly KubeObject[]> {
+  const sessions = await list('sessions');
+  return sessions.filter(({ spec }) => spec?.['agentGroupRef'] === agent);
+}
+
+/** The one Session of an agent, as soon as it exists. */
+export async function sessionOf(agent: string, timeoutMs = 30_000): Promise<KubeObject> {
+  return until(`agent ${agent} has a session`, async () => (await sessionsOf(agent))[0], timeoutMs);
+}
+
+export const untilAwake = (session: string, timeoutMs = 60_000): Promise<KubeObject> =>
+  untilCondition('session', session, 'Active', 'True', 'Awake', timeoutMs);
+
+/** Asleep, its Pod gone. */
+export const untilAsleep = (session: string, timeoutMs = 60_000): Promise<KubeObject> =>
+  untilObject(
+    'session',
+    session,
+    'is asleep',
+    (object) => object.status?.['phase'] === 'Asleep' && conditionOf(object, 'Active')?.reason === 'Asleep',
+    timeoutMs,
+  );
+
+export const texts = (messages: readonly SlackMessage[]): readonly string[] => messages.map(({ text }) => text);

@@ -1,0 +1,40 @@
+import { Registry } from 'prom-client';
+import { ApiServerStore } from '../kube/api-server.ts';
+import { loadKubeConfig } from '../kube/credentials.ts';
+import { agentGroups, pods, sessions } from '../kube/resource-types.ts';
+import { systemClock as clock } from '../lib/clock.ts';
+import { createLog } from '../lib/log.ts';
+import { noCrash } from '../lib/crash-point.ts';
+import { systemRandom as random } from '../lib/random.ts';
+import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from './config.ts';
+import { CountingStore } from './counting-store.ts';
+import { clusterRuntime } from './session/runtime.ts';
+import { startController } from './start.ts';
+const log = createLog({ role: 'controller', level: 'info' });
+const real = new ApiServerStore({ kubeConfig: loadKubeConfig({ path: process.env['KUBECONFIG'] }), namespace: 'doves', clock, random });
+const store = new CountingStore(new ApiServerStore({ kubeConfig: loadKubeConfig({ path: '/tmp/ctl-test/sa.kubeconfig' }), namespace: 'doves', clock, random }));
+const c = startController({ store, config: { shards: ['0'], runtime: clusterRuntime({ image: 'localhost/pause:cluster', attach: 'd-{shard}:7070', proxy: 'http://p:8080' }), network: NETWORK_DEFAULTS, workers: WORKERS_DEFAULT, identity: 'try' }, clock, random, log, registry: new Registry(), reached: noCrash });
+const wait = async (what: string, f: () => Promise<boolean>) => { const t = Date.now(); while (!(await f())) { if (Date.now() - t > 60_000) throw new Error('waited in vain: ' + what); await new Promise((r) => setTimeout(r, 20)); } console.log(`# ${what}: ${Date.now() - t} ms; writes ${JSON.stringify(store.takeWrites())}`); };
+await wait('leads', async () => c.leads());
+const ag = await real.apply(agentGroups, { metadata: { name: 'helper' }, spec: { provider: { type: 'demo' } } }, { fieldManager: 'kubectl' });
+await wait('agent ready', async () => (await real.get(agentGroups, 'helper'))?.status?.conditions?.[0]?.status === 'True');
+
+const mk = async (n: string, ref: string, uid: string) => { await real.create(sessions, { metadata: { name: n }, spec: { agentGroupRef: ref, agentGroupUid: uid, shard: '0', scope: '*', awake: true } }, { fieldManager: 'dovecote-delivery' }); };
+const ready = async (n: string) => { const s = await real.get(sessions, n); return s?.status?.conditions?.map((c) => `${c.type}=${c.status}/${c.reason}: ${c.message}`); };
+await mk('ok', 'helper', ag.metadata.uid);
+await wait('awake', async () => (await real.get(sessions, 'ok'))?.status?.phase === 'Awake');
+const boom = await real.apply(agentGroups, { metadata: { name: 'boom' }, spec: { provider: { type: 'demo' }, image: 'localhost/busybox:cluster' } }, { fieldManager: 'kubectl' });
+await mk('boom', 'boom', boom.metadata.uid);
+await wait('crash', async () => (await real.get(sessions, 'boom'))?.status?.conditions?.[0]?.status === 'False');
+console.log(await ready('boom'), (await real.get(sessions, 'boom'))?.status?.lastExit);
+await new Promise((r) => setTimeout(r, 25_000)); console.log('25 s later', store.takeWrites(), (await real.get(sessions, 'boom'))?.status?.restarts);
+for (const [n, secret] of [['named', 'anthropic'], ['unnamed', 'other']] as const) {
+  const a = await real.apply(agentGroups, { metadata: { name: n }, spec: { provider: { type: 'anthropic', anthropic: { credentialsRef: { name: secret } } } } }, { fieldManager: 'kubectl' });
+  await mk(n, n, a.metadata.uid);
+  await wait(n, async () => (await real.get(sessions, n))?.status?.conditions?.[0]?.reason === 'CredentialsMissing');
+  console.log(await ready(n));
+}
+for (const n of ['helper', 'boom', 'named', 'unnamed']) await real.delete(agentGroups, n);
+for (const n of ['ok', 'boom', 'named', 'unnamed']) await real.delete(sessions, n);
+await wait('gone', async () => (await real.list(pods, { labels: { 'app.kubernetes.io/managed-by': 'dovecote' } })).items.length === 0);
+await c.close(); await real.close();

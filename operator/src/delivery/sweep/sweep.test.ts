@@ -1,0 +1,94 @@
+import { existsSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { INBOUND_DB, openInboundWriter } from '@dovecote/proto';
+import { sessions } from '../../kube/resource-types.ts';
+import { STORAGE_ANNOTATION } from '../wake/session-object.ts';
+import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
+
+jest.setTimeout(30_000);
+let bench: Bench;
+beforeEach(async () => {
+  bench = await createBench({ limits: { sweepMs: 100 } });
+  await bench.agent('helper');
+});
+afterEach(() => bench.close());
+
+describe('the sweep', () => {
+  test('a cell whose Session was deleted by hand gets it back, with nothing overwritten', async () => {
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.length === 1);
+    const before = await bench.session(session);
+    await bench.store.delete(sessions, session);
+    await until(async () => (await bench.session(session)) !== undefined, 'the adoption');
+    const after = await bench.session(session);
+    expect(after?.spec).toEqual({ ...before?.spec, awake: false });
+    expect(after?.metadata.uid).not.toBe(before?.metadata.uid);
+    expect((await bench.enqueue({ eventId: 'e1' })).outcome).toBe(2);
+  });
+
+  test('a Session whose cell is gone says so, refuses messages, and begins anew only when it is deleted', async () => {
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.length === 1);
+    await bench.stop();
+    renameSync(join(bench.root, 'cells', session), join(bench.root, 'lost'));
+    await bench.restart();
+    await until(async () => (await bench.session(session))?.metadata.annotations?.[STORAGE_ANNOTATION]?.includes('CellMissing') === true, 'the report');
+    await expect(bench.enqueue({ eventId: 'e2' })).rejects.toThrow('FAILED_PRECONDITION');
+    expect(existsSync(join(bench.root, 'cells', session))).toBe(false);
+    await bench.store.delete(sessions, session);
+    await until(async () => (await bench.enqueue({ eventId: 'e3' }).catch(() => undefined))?.outcome === 1, 'a new beginning');
+  });
+
+  test('a cell that comes back is no longer reported', async () => {
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.length === 1);
+    await bench.stop();
+    renameSync(join(bench.root, 'cells', session), join(bench.root, 'lost'));
+    await bench.restart();
+    const annotation = async () => (await bench.session(session))?.metadata.annotations?.[STORAGE_ANNOTATION];
+    await until(async () => (await annotation())?.includes('CellMissing') === true);
+    renameSync(join(bench.root, 'lost'), join(bench.root, 'cells', session));
+    await until(async () => (await annotation())?.includes('Writable') === true, 'the end of the report');
+  });
+
+  test('one cell that cannot be read keeps no other from being swept, and the agent of a broken file only harms itself', async () => {
+    const bad = await bench.enqueue({ eventId: 'e1', chat: 'a-bad' });
+    const good = await bench.enqueue({ eventId: 'e2', chat: 'b-good' });
+    await until(() => bench.delivered.length === 2);
+    await bench.stop();
+    writeFileSync(join(bench.root, 'cells', bad.session, 'out', 'outbound.db'), 'not a database'.repeat(20));
+    await bench.store.delete(sessions, good.session);
+    await bench.restart();
+    await until(async () => (await bench.session(good.session)) !== undefined, 'the adoption of the other');
+    await until(
+      async () => (await bench.session(bad.session))?.metadata.annotations?.[STORAGE_ANNOTATION]?.includes('OutboundRefused') === true,
+      'the report',
+    );
+    expect((await bench.enqueue({ eventId: 'e3', chat: 'b-good' })).outcome).toBe(1);
+  });
+
+  test('staged files that no message claimed are removed after their time, fresh ones stay', async () => {
+    const stale = join(bench.root, 'incoming', `${'a'.repeat(20)}-${'0'.repeat(64)}`);
+    const fresh = join(bench.root, 'incoming', `${'b'.repeat(20)}-${'0'.repeat(64)}`);
+    writeFileSync(stale, 'x');
+    writeFileSync(fresh, 'x');
+    utimesSync(stale, 1, 1);
+    await until(() => !existsSync(stale), 'the removal');
+    expect(existsSync(fresh)).toBe(true);
+  });
+
+  test('a cell that a crash left half-made is finished by its first message', async () => {
+    const { session } = await bench.enqueue({ eventId: 'e1', chat: 'other' });
+    await bench.stop();
+    // As after a crash between the folders and the meta row.
+    const half = join(bench.root, 'cells', session, 'in', INBOUND_DB);
+    const db = openInboundWriter(half);
+    db.exec('DELETE FROM meta; DELETE FROM messages_in; DELETE FROM notices; DELETE FROM delivered');
+    db.close();
+    await bench.store.delete(sessions, session);
+    for (const name of ['shard.db', 'shard.db-wal', 'shard.db-shm']) if (existsSync(join(bench.root, name))) renameSync(join(bench.root, name), join(bench.root, `${name}.old`));
+    await bench.restart();
+    await until(async () => (await bench.enqueue({ eventId: 'e1', chat: 'other' }).catch(() => undefined))?.outcome === 1, 'the message to be stored');
+  });
+});

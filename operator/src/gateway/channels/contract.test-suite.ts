@@ -1,0 +1,282 @@
+/** Test only: what every channel does, whatever its platform. A channel's own test gives its platform and calls this. */
+
+import type { ChannelSpecInput } from '@dovecote/crds';
+import { platform as proto } from '@dovecote/proto';
+import { status } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { StatusError } from '../../lib/grpc.ts';
+import type { GatewayPlugin } from '../start.ts';
+import { eventually } from '../testing/eventually.ts';
+import type { Fault, MockPlatformFaults } from '../testing/mock-platform-faults.ts';
+import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from '../testing/objects.ts';
+import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
+
+export interface Seen {
+  readonly id: string;
+  readonly text: string;
+  /** Empty: none. */
+  readonly thread: string;
+  readonly file?: { readonly name: string; readonly bytes: Buffer };
+}
+
+/** A platform with one account of ours and one person, in one group. */
+export interface PlatformUnderTest {
+  readonly spec: ChannelSpecInput;
+  readonly credentials: Readonly<Record<string, string>>;
+  readonly chat: string;
+  readonly supports: { readonly threads: boolean; readonly edits: boolean; readonly reactions: boolean; readonly files: boolean };
+  /** Our account as a person would mention it. */
+  readonly mention: string;
+  /** Where its webhooks go from now on. */
+  connect(webhookUrl: string): Promise<void>;
+  /** A person writes into the group; resolves when the platform has told us, or would have. The id is the platform's. */
+  say(text: string, options?: { readonly thread?: string }): Promise<string>;
+  /** The last call of the platform to us, again; for those that call. */
+  repeat?(change?: 'none' | 'forged'): Promise<number>;
+  /** What our account wrote in the group, oldest first. */
+  seen(): Promise<readonly Seen[]>;
+  /** Set where calls to the platform go through a mock that can fail. */
+  readonly faults?: {
+    readonly mock: MockPlatformFaults;
+    /** The method that sends a text. */
+    readonly send: string;
+    /** The platform's way to say 429. */
+    tooMany(seconds: number): Fault;
+    reactions(): Promise<readonly string[]>;
+  };
+  readonly plugins?: readonly GatewayPlugin[];
+  close(): Promise<void>;
+}
+
+const text = (value: string): string => JSON.stringify({ text: value });
+
+export function describeChannel(name: string, start: () => Promise<PlatformUnderTest>): void {
+  describe(`${name}: the channel contract`, () => {
+    let platform: PlatformUnderTest;
+    let caches: HandCaches;
+    let gateway: TestGateway;
+
+    beforeEach(async () => {
+      platform = await start();
+      caches = handCaches({
+        channels: [channel('team', platform.spec)],
+        messagingGroups: [
+          messagingGroup('any', {
+            channelRef: 'team',
+            chatClass: 'Any',
+            unknownSenders: 'Public',
+            agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }],
+          }),
+        ],
+        agentGroups: [agentGroup('helper')],
+      });
+      gateway = await testGateway(caches, {
+        secretValues: { creds: { ...platform.credentials } },
+        limits: { platform: { callMs: 1_000 }, keeper: { retry: { baseMs: 10, maxMs: 100 } } },
+        ...(platform.plugins !== undefined && { plugins: platform.plugins }),
+      });
+      await eventually('the channel is connected', () => gateway.statuses.at(-1)?.status.conditions[0]?.status === 'True');
+      await platform.connect(`${gateway.http}/channels/team`);
+    });
+    afterEach(async () => {
+      await gateway?.close();
+      await platform?.close();
+    });
+
+    const received = (count: number): Promise<void> =>
+      eventually(`${count} events in delivery`, () => gateway.inbox.enqueued.length >= count);
+    const send = (content: string, more: Partial<proto.DeliverRequest> = {}): Promise<proto.DeliverResponse> =>
+      gateway.deliver({ channel: 'team', chat: platform.chat, content: text(content), ...more });
+    const idOf = ({ outcome }: proto.DeliverResponse): string => {
+      if (outcome?.$case !== 'delivered') throw new Error(`not delivered: ${JSON.stringify(outcome)}`);
+      return outcome.value.platformMessageId;
+    };
+
+    test('says who it is', () => {
+      expect(gateway.statuses.at(-1)?.status.account).not.toBe('');
+    });
+
+    test('receives what a person writes', async () => {
+      const id = await platform.say('hello there');
+      await received(1);
+      const event = gateway.inbox.enqueued[0]?.event;
+      expect(event).toMatchObject({ channel: 'team', chat: platform.chat, text: 'hello there', platformMessageId: id });
+      expect(event?.sender).not.toBe('');
+      expect(event?.senderName).not.toBe('');
+      expect(event?.eventId.startsWith('team/')).toBe(true);
+      expect(event?.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    });
+
+    test('knows when it is mentioned', async () => {
+      caches.messagingGroups.set(
+        messagingGroup('any', {
+          channelRef: 'team',
+          chatClass: 'Group',
+          unknownSenders: 'Public',
+          agents: [{ agentGroupRef: 'helper', engage: { mode: 'Mention' } }],
+        }),
+      );
+      if (name.startsWith('local')) return;
+      await platform.say('just talking');
+      await platform.say(`${platform.mention} your turn`);
+      await received(1);
+      expect(gateway.inbox.enqueued).toMatchObject([{ reason: 'Mentioned' }]);
+      await eventually('the other is dropped with its reason', () => gateway.inbox.drops.length === 1);
+      expect(gateway.inbox.drops).toMatchObject([{ reason: 'NotEngaged' }]);
+    });
+
+    test('stores an event that comes again once, also on another replica', async () => {
+      await platform.say('only once');
+      await received(1);
+      if (platform.repeat === undefined) return;
+      expect(await platform.repeat()).toBe(200);
+      const other = await testGateway(caches, { inbox: gateway.inbox, secretValues: { creds: { ...platform.credentials } } });
+      try {
+        await eventually('the other replica is connected', () => other.gateway.channelProblems().length === 0);
+        await platform.connect(`${other.http}/channels/team`);
+        expect(await platform.repeat()).toBe(200);
+      } finally {
+        await other.close();
+      }
+      expect(gateway.inbox.texts()).toEqual(['only once']);
+    });
+
+    test('refuses what is not signed by the platform', async () => {
+      await platform.say('true');
+      await received(1);
+      if (platform.repeat === undefined) return;
+      expect(await platform.repeat('forged')).toBe(401);
+      expect(gateway.inbox.enqueued.length).toBe(1);
+    });
+
+    test('does not acknowledge what could not be stored', async () => {
+      gateway.inbox.failures.push(new StatusError(status.RESOURCE_EXHAUSTED, 'volume full'));
+      await platform.say('again please').catch(() => {}); // some platforms tell the person
+      if (platform.repeat === undefined) await received(1);
+      else expect(await platform.repeat()).toBe(200);
+      expect(gateway.inbox.texts()).toEqual(['again please']);
+    });
+
+    test('ignores what it wrote itself', async () => {
+      await send('my own words');
+      await platform.say('theirs');
+      await received(1);
+      expect(gateway.inbox.texts()).toEqual(['theirs']);
+      expect(gateway.inbox.drops).toEqual([]);
+    });
+
+    test('replies, in Markdown, and answers with the platform’s id', async () => {
+      const id = idOf(await send('**bold** <tag> & more'));
+      const [message] = await platform.seen();
+      expect(message?.id).toBe(id);
+      expect(
+        message?.text
+          .replace(/<\/?b>|\*/g, '')
+          .replaceAll('&lt;', '<')
+          .replaceAll('&gt;', '>')
+          .replaceAll('&amp;', '&'),
+      ).toBe('bold <tag> & more');
+    });
+
+    test('replies in the thread', async () => {
+      if (!platform.supports.threads) return;
+      const root = await platform.say('the beginning');
+      idOf(await send('inside', { thread: root }));
+      expect((await platform.seen()).at(-1)).toMatchObject({ text: 'inside', thread: root });
+      await platform.say('more', { thread: root });
+      await received(2);
+      expect(gateway.inbox.enqueued.at(-1)?.event).toMatchObject({ text: 'more', thread: root });
+    });
+
+    test('splits what is too long, and nothing is lost', async () => {
+      const long = Array.from({ length: 1_200 }, (_, i) => `word${i}`).join(' ');
+      let more = true;
+      for (let part = 0; more; part++) {
+        const { outcome } = await send(long, { part, idempotencyKey: `s/1/${part}` });
+        if (outcome?.$case !== 'delivered') throw new Error('not delivered');
+        more = outcome.value.more;
+      }
+      expect((await platform.seen()).map((message) => message.text).join(' ')).toBe(long);
+    });
+
+    test('edits its message', async () => {
+      if (!platform.supports.edits) return;
+      const id = idOf(await send('first'));
+      idOf(await send('second', { kind: proto.OutboundKind.EDIT, targetMessageId: id }));
+      expect((await platform.seen()).map((message) => message.text)).toEqual(['second']);
+    });
+
+    test('reacts, and twice is once', async () => {
+      const { faults } = platform;
+      if (!platform.supports.reactions || faults === undefined) return;
+      const id = await platform.say('nice');
+      const react = { kind: proto.OutboundKind.REACTION, targetMessageId: id, content: JSON.stringify({ target: 2, emoji: '👍' }) };
+      idOf(await send('', react));
+      idOf(await send('', react));
+      expect(await faults.reactions()).toHaveLength(1);
+    });
+
+    test('sends a file whole', async () => {
+      if (!platform.supports.files) return;
+      const bytes = Buffer.alloc(300_000, 'dovecote ');
+      const content = JSON.stringify({
+        path: 'outbox/1/report.txt',
+        name: 'report.txt',
+        mimeType: 'text/plain',
+        sizeBytes: bytes.byteLength,
+        text: 'the report',
+      });
+      const chunks = [bytes.subarray(0, 200_000), bytes.subarray(200_000)];
+      idOf(await gateway.deliverFile({ channel: 'team', chat: platform.chat, content }, chunks));
+      const [message] = await platform.seen();
+      expect(message).toMatchObject({ text: 'the report', file: { name: 'report.txt' } });
+      expect(message?.file?.bytes.equals(bytes)).toBe(true);
+    });
+
+    test('typing never fails', async () => {
+      expect(await gateway.typing({ channel: 'team', chat: platform.chat, thread: '' })).toEqual({});
+    });
+
+    const faulty = (what: string, body: (faults: NonNullable<PlatformUnderTest['faults']>) => Promise<void>): void => {
+      test(what, async () => {
+        if (platform.faults !== undefined) await body(platform.faults);
+      });
+    };
+
+    faulty('429: a retry with the platform’s own time, and no retry of the library’s', async ({ mock, send: method, tooMany }) => {
+      mock.next(method, tooMany(7));
+      const calls = mock.callsOf(method).length;
+      expect((await send('hi')).outcome).toMatchObject({
+        $case: 'retry',
+        value: { reason: 'RateLimited', afterMs: 7_000, maybeSent: false },
+      });
+      expect(mock.callsOf(method).length).toBe(calls + 1);
+      expect(await platform.seen()).toEqual([]);
+    });
+
+    faulty('503: a retry', async ({ mock, send: method }) => {
+      mock.next(method, { type: 'answer', status: 503, body: {} });
+      expect((await send('hi')).outcome).toMatchObject({ $case: 'retry', value: { reason: 'Unavailable', maybeSent: false } });
+      idOf(await send('hi'));
+    });
+
+    faulty('no answer: a retry that may have been sent', async ({ mock, send: method }) => {
+      mock.next(method, { type: 'hang' }, { type: 'lose-answer' });
+      expect((await send('hi')).outcome).toMatchObject({ $case: 'retry', value: { reason: 'NoAnswer', maybeSent: true } });
+      expect((await send('hi')).outcome).toMatchObject({ $case: 'retry', value: { reason: 'NoAnswer', maybeSent: true } });
+    });
+
+    faulty('nobody listens: a retry that was surely not sent', async ({ mock }) => {
+      await mock.close();
+      expect((await send('hi')).outcome).toMatchObject({ $case: 'retry', value: { reason: 'Unreachable', maybeSent: false } });
+    });
+
+    test('stops twice without harm, and nothing is stored after it', async () => {
+      await gateway.gateway.close();
+      await gateway.gateway.close();
+      await platform.say('anyone?').catch(() => {});
+      if (platform.repeat !== undefined) await platform.repeat().catch(() => {});
+      expect(gateway.inbox.enqueued).toEqual([]);
+    });
+  });
+}
