@@ -132,6 +132,7 @@ interface LocalFlags {
   port: string;
   fallbackProvider?: 'demo';
   maxAwake?: string;
+  limits?: string;
   output: 'text' | 'json';
   logLevel: string;
   crashAt?: string;
@@ -156,6 +157,7 @@ async function beginLocal(flags: Omit<LocalFlags, 'output'>) {
     env: process.env,
     fallbackProvider: flags.fallbackProvider,
     maxAwake: flags.maxAwake === undefined ? undefined : Number(flags.maxAwake),
+    limits: flags.limits === undefined ? undefined : JSON.parse(flags.limits),
   });
 }
 
@@ -165,6 +167,7 @@ localOptions(program.command('local').description('all roles in one process, Pod
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
   .option('--log-level <level>', 'trace, debug, info, warn or error', 'warn')
   .addOption(new Option('--crash-at <point>', 'for kill tests: SIGKILL at this point').hideHelp())
+  .addOption(new Option('--limits <json>', 'for tests: {"delivery": …, "outbox": …}').hideHelp())
   .action(async (flags: LocalFlags) => {
     const ended = endSignal();
     const local = await beginLocal(flags);

@@ -8,6 +8,8 @@ import { RUNTIME_FILE, type Runtime } from '../cli/api-client.ts';
 import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../controller/config.ts';
 import { localRuntime } from '../controller/session/runtime.ts';
 import { startController } from '../controller/start.ts';
+import type { Limits } from '../delivery/limits.ts';
+import type { OutboxLimits } from '../delivery/outbox/outbox-limits.ts';
 import { startDelivery } from '../delivery/start.ts';
 import { soleOwner } from '../gateway/channels/ownership.ts';
 import { EmbeddedStore } from '../kube/embedded/embedded-store.ts';
@@ -45,6 +47,8 @@ export interface LocalOptions extends Foundation {
   /** What stands in for a provider whose key is nowhere to be found; undefined: such an AgentGroup is not ready, as on a cluster. */
   readonly fallbackProvider?: 'demo' | undefined;
   readonly maxAwake?: number | undefined;
+  /** Instead of the usual numbers, for tests. */
+  readonly limits?: { readonly delivery?: Partial<Limits>; readonly outbox?: Partial<OutboxLimits> } | undefined;
 }
 
 export interface RunningLocal {
@@ -109,7 +113,8 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
       gatewayAddress: gatewayGrpc,
       tokens: tokens.sourceFor('delivery'),
       reviewer: tokens,
-      ...(options.maxAwake !== undefined && { limits: { maxAwakePerShard: options.maxAwake } }),
+      limits: { ...options.limits?.delivery, ...(options.maxAwake !== undefined && { maxAwakePerShard: options.maxAwake }) },
+      outboxLimits: { ...options.limits?.outbox },
       clock,
       random,
       log,
