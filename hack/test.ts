@@ -9,13 +9,12 @@ import { fileURLToPath } from 'node:url';
 import { requirements } from '../e2e/requirements.ts';
 import { withCluster } from './with-cluster.ts';
 
-interface JestResult {
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numRuntimeErrorTestSuites: number;
-  readonly testResults: readonly {
-    readonly assertionResults: readonly { readonly title: string; readonly fullName: string; readonly status: string }[];
-  }[];
+/** What hack/record-reporter.mjs writes. */
+interface RunRecord {
+  readonly passed: number;
+  readonly failed: number;
+  readonly brokenSuites: number;
+  readonly tests: readonly { readonly title: string; readonly fullName: string; readonly status: string }[];
 }
 
 /** One verified requirement, as `make requirements` reads it. */
@@ -28,30 +27,37 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const records = join(root, 'e2e/.records');
 const where = process.argv[2] === 'cluster' ? 'cluster' : 'local';
 
-function runJest(env: NodeJS.ProcessEnv): JestResult | undefined {
-  const output = join(records, `${where}.jest.json`);
-  rmSync(output, { force: true });
+function runJest(env: NodeJS.ProcessEnv): RunRecord | undefined {
+  const file = join(records, `${where}.run.json`);
+  rmSync(file, { force: true });
+  const config = join(root, where === 'local' ? 'jest.config.mjs' : 'e2e/jest.cluster.mjs');
   const args = [
     join(root, 'node_modules/jest/bin/jest.js'),
-    '--json',
-    `--outputFile=${output}`,
     '--config',
-    join(root, where === 'local' ? 'jest.config.mjs' : 'e2e/jest.cluster.mjs'),
+    config,
+    '--reporters',
+    'default',
+    '--reporters',
+    join(root, 'hack/record-reporter.mjs'),
   ];
-  spawnSync(process.execPath, [...args, ...process.argv.slice(3)], { cwd: root, env, stdio: ['ignore', 'ignore', 'inherit'] });
+  spawnSync(process.execPath, [...args, ...process.argv.slice(3)], {
+    cwd: root,
+    env: { ...env, DOVECOTE_TEST_RECORD: file },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   try {
-    return JSON.parse(readFileSync(output, 'utf8')) as JestResult;
+    return JSON.parse(readFileSync(file, 'utf8')) as RunRecord;
   } catch {
     return undefined; // jest itself died; it said why on stderr
   }
 }
 
-function report(result: JestResult | undefined): number {
+function report(result: RunRecord | undefined): number {
   if (result === undefined) {
     console.log('dovecote tests: 0 passed, 1 failed (the test runner did not finish)');
     return 1;
   }
-  const passed = result.testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'passed'));
+  const passed = result.tests.filter(({ status }) => status === 'passed');
   const verified: Verified[] = passed.flatMap(({ title, fullName }) =>
     [...title.matchAll(/\[([a-z0-9]+\/[a-z0-9-]+)\]/g)].map(([, id = '']) => ({ id, test: fullName })),
   );
@@ -60,9 +66,9 @@ function report(result: JestResult | undefined): number {
   const seen = new Set(verified.map(({ id }) => id));
   const unverified = partial ? [] : requirements.filter(({ id, claimed }) => (claimed === where || claimed === 'both') && !seen.has(id));
   for (const { id } of unverified) console.log(`claimed, but verified by no test that passed: ${id}`);
-  const failed = result.numFailedTests + result.numRuntimeErrorTestSuites + unverified.length;
-  console.log(`dovecote tests: ${result.numPassedTests} passed, ${failed} failed`);
-  return failed === 0 && result.numPassedTests > 0 ? 0 : 1;
+  const failed = result.failed + result.brokenSuites + unverified.length;
+  console.log(`dovecote tests: ${result.passed} passed, ${failed} failed`);
+  return failed === 0 && result.passed > 0 ? 0 : 1;
 }
 
 mkdirSync(records, { recursive: true });

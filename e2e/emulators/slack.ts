@@ -150,7 +150,8 @@ export class SlackEmulator {
   answer(ts: string, matching: string | RegExp, timeoutMs = 60_000): Promise<SlackMessage> {
     return until(
       `the bot answers ${matching} in the thread`,
-      async () => (await this.replies(ts)).find(({ text }) => (typeof matching === 'string' ? text.includes(matching) : matching.test(text))),
+      async () =>
+        (await this.replies(ts)).find(({ text }) => (typeof matching === 'string' ? text.includes(matching) : matching.test(text))),
       timeoutMs,
     );
   }

@@ -28,7 +28,13 @@ export class TelegramEmulator {
 
   /** A person writes to the bot in a private chat. */
   async say(chat: number, text: string): Promise<void> {
-    const client = this.#server.getClient(this.botToken, { chatId: chat, userId: chat, firstName: 'Alice', userName: 'alice', type: 'private' });
+    const client = this.#server.getClient(this.botToken, {
+      chatId: chat,
+      userId: chat,
+      firstName: 'Alice',
+      userName: 'alice',
+      type: 'private',
+    });
     await client.sendMessage(client.makeMessage(text));
   }
 

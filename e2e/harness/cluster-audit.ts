@@ -1,10 +1,12 @@
 /** The API server's own account of who asked what of it. */
-import { existsSync, openSync, readSync, closeSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { fact, NAMESPACE, RELEASE } from './cluster.ts';
 
 export interface ApiCall {
   /** our role: controller, gateway, delivery, proxy; else the user's name */
   readonly by: string;
+  /** the Pod from which it was asked; '' for callers that are no Pod */
+  readonly pod: string;
   readonly verb: string;
   /** `sessions`, `sessions/status`, `pods` … */
   readonly resource: string;
@@ -17,7 +19,7 @@ export interface ApiCall {
 interface AuditEvent {
   readonly stage: string;
   readonly verb: string;
-  readonly user: { readonly username: string };
+  readonly user: { readonly username: string; readonly extra?: Readonly<Record<string, readonly string[]>> };
   readonly objectRef?: { readonly resource?: string; readonly subresource?: string; readonly namespace?: string; readonly name?: string };
   readonly responseStatus?: { readonly code?: number };
   readonly stageTimestamp: string;
@@ -49,6 +51,7 @@ export function callsSince(mark: number): readonly ApiCall[] {
       return [
         {
           by: event.user.username.replace(`system:serviceaccount:${NAMESPACE}:${RELEASE}-`, ''),
+          pod: event.user.extra?.['authentication.kubernetes.io/pod-name']?.[0] ?? '',
           verb: event.verb,
           resource: subresource === undefined ? resource : `${resource}/${subresource}`,
           name,

@@ -8,7 +8,10 @@ export async function writeDiagnostics(scenario: string): Promise<string> {
   const folder = join(root, 'e2e/.records', scenario.replace(/[^A-Za-z0-9.-]+/g, '-').slice(0, 80));
   mkdirSync(folder, { recursive: true });
   const keep = async (file: string, ...args: string[]): Promise<string> => {
-    const { stdout, stderr } = await execute('kubectl', ['--namespace', NAMESPACE, ...args]).catch((e: unknown) => ({ stdout: '', stderr: String(e) }));
+    const { stdout, stderr } = await execute('kubectl', ['--namespace', NAMESPACE, ...args]).catch((e: unknown) => ({
+      stdout: '',
+      stderr: String(e),
+    }));
     writeFileSync(join(folder, file), stdout + stderr);
     return stdout;
   };

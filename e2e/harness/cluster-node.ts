@@ -1,6 +1,7 @@
 /** The node itself, to break parts of it: hack/cluster's namespaces, or kind's container. */
-import { execute, root, type Ran } from './cluster.ts';
+
 import { join } from 'node:path';
+import { execute, type Ran, root } from './cluster.ts';
 
 /** False on a cluster whose nodes are not ours to break. */
 export const nodeReachable = (): boolean => process.env['CLUSTER_STATE'] !== undefined || process.env['CLUSTER_NODE'] !== undefined;

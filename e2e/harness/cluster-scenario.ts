@@ -3,7 +3,7 @@
  * when it ends; what people need to understand a failure is written down before.
  */
 import { randomBytes } from 'node:crypto';
-import { SlackEmulator, type SlackMessage, BOT_TOKEN } from '../emulators/slack.ts';
+import { BOT_TOKEN, SlackEmulator, type SlackMessage } from '../emulators/slack.ts';
 import { verifies } from '../verifies.ts';
 import {
   apply,
@@ -69,7 +69,10 @@ export class Scenario {
   }
 
   /** Slack, connected by webhook and wired to an agent: each thread a session of its own, everyone let in, every message heard. */
-  async slackChat(agent: string, options: { readonly sessionMode?: 'Shared' | 'PerThread'; readonly channel?: Json } = {}): Promise<SlackChat> {
+  async slackChat(
+    agent: string,
+    options: { readonly sessionMode?: 'Shared' | 'PerThread'; readonly channel?: Json } = {},
+  ): Promise<SlackChat> {
     const slack = await this.slack();
     const channel = this.name('slack');
     await this.make(
@@ -136,14 +139,23 @@ export const messagingGroup = (name: string, channel: string, chatId: string, ag
   apiVersion: API_VERSION,
   kind: 'MessagingGroup',
   metadata: { name },
-  spec: { channelRef: channel, chatId, unknownSenders: 'Public', agents: [{ agentGroupRef: agent, engage: { mode: 'Always' }, sessionMode }] },
+  spec: {
+    channelRef: channel,
+    chatId,
+    unknownSenders: 'Public',
+    agents: [{ agentGroupRef: agent, engage: { mode: 'Always' }, sessionMode }],
+  },
 });
 
 /** Each replica connects by itself: until the last one has, the Service may choose one that knows nothing of the Channel. */
 async function untilEveryGatewayKnows(webhook: string): Promise<void> {
   let inARow = 0;
   await until('every gateway serves the webhook', async () => {
-    const response = await fetch(webhook, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', connection: 'close' } });
+    const response = await fetch(webhook, {
+      method: 'POST',
+      body: '{}',
+      headers: { 'content-type': 'application/json', connection: 'close' },
+    });
     await response.text();
     inARow = response.status === 401 ? inARow + 1 : 0; // it asks for a signature: it knows the Channel
     return inARow >= 12;

@@ -1,6 +1,7 @@
 /** jest's globalSetup of the scenarios on a cluster: one installation by Helm for the whole run, in a namespace that enforces `restricted`. */
-import { until } from './until.ts';
+
 import { execute, fact, helm, kubectl, NAMESPACE, RELEASE, untilInstallationReady } from './cluster.ts';
+import { until } from './until.ts';
 
 /** An image name as the chart's values take it. */
 function imageValues(role: 'operator' | 'runner', image: string): string[] {
@@ -25,7 +26,10 @@ export default async function setup(): Promise<void> {
   await execute('kubectl', ['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--wait', '--timeout=120s']);
   await kubectl('create', 'namespace', NAMESPACE);
   await kubectl('label', 'namespace', NAMESPACE, ...labels);
-  await until('the namespace has its service account', async () => (await execute('kubectl', ['-n', NAMESPACE, 'get', 'sa', 'default'])).code === 0);
+  await until(
+    'the namespace has its service account',
+    async () => (await execute('kubectl', ['-n', NAMESPACE, 'get', 'sa', 'default'])).code === 0,
+  );
   // Definitions that another installation left stay when it goes: this one takes them over.
   await helm('install', RELEASE, 'charts/dovecote', '--take-ownership', ...chartValues());
   await untilInstallationReady();

@@ -240,20 +240,26 @@ function dropSuperJournalName(journal: string, size: number): void {
   }
 }
 
+/** Of SQLite or the file system. Not by class: the native module keeps the first one it is given, which need not be the one imported here. */
+function codeOf(e: unknown): string | undefined {
+  return typeof e === 'object' && e !== null && 'code' in e && typeof e.code === 'string' ? e.code : undefined;
+}
+
+const PASSING: ReadonlySet<string | undefined> = new Set([
+  'SQLITE_BUSY',
+  'SQLITE_BUSY_SNAPSHOT',
+  'SQLITE_READONLY_ROLLBACK',
+  'SQLITE_BUSY_RECOVERY',
+]);
+
 /** A read that met a commit or a killed writer: not an error, the next look succeeds (or recovery comes first). */
 export function isPassing(e: unknown): boolean {
-  if (!(e instanceof Sqlite.SqliteError)) return false;
-  return (
-    e.code === 'SQLITE_BUSY' ||
-    e.code === 'SQLITE_BUSY_SNAPSHOT' ||
-    e.code === 'SQLITE_READONLY_ROLLBACK' ||
-    e.code === 'SQLITE_BUSY_RECOVERY'
-  );
+  return PASSING.has(codeOf(e));
 }
+
+const DISK_FULL: ReadonlySet<string | undefined> = new Set(['SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_IOERR_FSYNC', 'ENOSPC', 'EDQUOT']);
 
 /** The volume has no room. The transaction was rolled back; the file is whole. */
 export function isDiskFull(e: unknown): boolean {
-  if (e instanceof Sqlite.SqliteError)
-    return e.code === 'SQLITE_FULL' || e.code === 'SQLITE_IOERR_WRITE' || e.code === 'SQLITE_IOERR_FSYNC';
-  return e instanceof Error && 'code' in e && (e.code === 'ENOSPC' || e.code === 'EDQUOT');
+  return DISK_FULL.has(codeOf(e));
 }

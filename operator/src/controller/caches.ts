@@ -10,8 +10,9 @@ import type { Random } from '../lib/random.ts';
 import type { TaskGroup } from '../lib/task-group.ts';
 import { BY_AGENT_GROUP } from './agent-group/observe.ts';
 import { DESTINATION_INDEXES } from './destination/observe.ts';
-import { MANAGED_LABELS } from './labels.ts';
+import { Component, Label, MANAGED_LABELS } from './labels.ts';
 import { MESSAGING_GROUP_INDEXES } from './messaging-group/observe.ts';
+import { BY_SHARD } from './session/observe.ts';
 
 export interface CacheDeps {
   readonly store: ResourceStore;
@@ -22,7 +23,11 @@ export interface CacheDeps {
 }
 
 /** What the controller watches. Secrets are not among it: those that are named are read by name. */
-export function createCaches({ log, clock }: Pick<CacheDeps, 'log' | 'clock'>) {
+export function createCaches({ log, clock, shardLabel }: Pick<CacheDeps, 'log' | 'clock'> & { readonly shardLabel: string }) {
+  const shardOfPod = ({ metadata }: Pod) => {
+    const shard = metadata.labels?.[shardLabel];
+    return shard === undefined ? [] : [shard];
+  };
   return {
     agentGroups: new ResourceCache<AgentGroup>({ log, clock }),
     channels: new ResourceCache<Channel>({ log, clock }),
@@ -38,6 +43,7 @@ export function createCaches({ log, clock }: Pick<CacheDeps, 'log' | 'clock'>) {
       indexes: { [BY_AGENT_GROUP]: ({ spec }) => [spec.agentGroupRef] },
     }),
     pods: new ResourceCache<Pod>({ log, clock }),
+    deliveryPods: new ResourceCache<Pod, typeof BY_SHARD>({ log, clock, indexes: { [BY_SHARD]: shardOfPod } }),
   };
 }
 
@@ -70,6 +76,7 @@ export function fillCaches(caches: Caches, { store, clock, random, log, kubeMetr
   fill(destinations, caches.destinations);
   fill(sessions, caches.sessions);
   fill(pods, caches.pods, { labels: MANAGED_LABELS });
+  fill(pods, caches.deliveryPods, { labels: { [Label.component]: Component.delivery } });
 }
 
 /** What is missing, as sentences; empty when all have been seen and are fresh. */

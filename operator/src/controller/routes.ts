@@ -1,5 +1,6 @@
 /** From a change to the keys that need a look. Each handler puts keys into queues and returns. */
 import { type AgentGroup, ConditionType } from '@dovecote/crds';
+import { findCondition } from '../kube/conditions.ts';
 import type { Change } from '../kube/resource-cache.ts';
 import type { KubeObject } from '../kube/store.ts';
 import type { WorkQueue } from '../kube/work-queue.ts';
@@ -21,7 +22,7 @@ export interface Queues {
 const COUNTS_MS = 10_000;
 
 /** Answers with what ends it. */
-export function route(caches: Caches, queues: Queues): () => void {
+export function route(caches: Caches, queues: Queues, shardLabel: string): () => void {
   const ends = [
     caches.agentGroups.onChange((change) => {
       const { name } = change.object.metadata;
@@ -60,6 +61,12 @@ export function route(caches: Caches, queues: Queues): () => void {
     caches.pods.onChange(({ object }) => {
       if (object.metadata.labels?.[Label.session] !== undefined) queues.sessions.add(object.metadata.name);
     }),
+    caches.deliveryPods.onChange(({ object, previous }) => {
+      if (previous !== undefined && previous.spec?.nodeName === object.spec?.nodeName) return;
+      // Its sessions must be where it is.
+      const shard = object.metadata.labels?.[shardLabel];
+      for (const { metadata, spec } of caches.sessions.list()) if (spec.awake && spec.shard === shard) queues.sessions.add(metadata.name);
+    }),
   ];
   return () => {
     for (const end of ends) end();
@@ -83,16 +90,19 @@ function comesOrGoes({ type }: Change<KubeObject>): boolean {
   return type !== 'MODIFIED';
 }
 
-/** All of an AgentGroup that decides whether its sessions may have a Pod. Its other changes wake none of its thousands of sessions' keys. */
+/**
+ * All of an AgentGroup that decides whether and what Pods its sessions may have. Its status changes with every session that wakes or sleeps,
+ * and that must not wake the keys of all the others.
+ */
 function gateOf(agentGroup: AgentGroup | undefined): string {
   if (agentGroup === undefined) return '';
-  const { metadata, spec, status } = agentGroup;
-  const credentials = status?.conditions?.find(({ type }) => type === ConditionType.CredentialsFound);
+  const { metadata, status } = agentGroup;
+  const credentials = findCondition(status?.conditions, ConditionType.CredentialsFound);
+  const { uid, deletionTimestamp, generation } = metadata;
   return JSON.stringify([
-    metadata.uid,
-    metadata.deletionTimestamp,
-    spec.runtimeClassName,
-    spec.provider.type,
+    uid,
+    deletionTimestamp,
+    generation,
     credentials?.status,
     credentials?.message,
     status?.observedGeneration !== undefined,

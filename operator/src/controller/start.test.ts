@@ -1,12 +1,15 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { leases, sessions } from '../kube/resource-types.ts';
 import { noCrash } from '../lib/crash-point.ts';
 import { silentLog } from '../lib/log.ts';
 import { systemRandom } from '../lib/random.ts';
-import { CountingStore } from './counting-store.ts';
 import { LEASE, type RunningController, startController } from './start.ts';
-import { TestBench, told } from './test-bench.ts';
+import { CountingStore } from './testing/counting-store.ts';
+import { TestBench, told } from './testing/test-bench.ts';
+
+// A machine that does much else at the same time is slow, not wrong.
+jest.setTimeout(60_000);
 
 let bench: TestBench;
 beforeEach(() => {
@@ -133,15 +136,15 @@ describe('startController()', () => {
   test('with many sessions asleep writes nothing when it starts', async () => {
     const agent = await bench.agentGroup('helper');
     await bench.start();
-    const names = await Promise.all(Array.from({ length: 300 }, (_, i) => bench.session(agent, { scope: `local/${i}` })));
+    const names = await Promise.all(Array.from({ length: 100 }, (_, i) => bench.session(agent, { scope: `local/${i}` })));
     await bench.advance(20_000);
-    expect(told(await bench.look(names[299] ?? ''))).toBe('Ready=True/Asleep Active=False/Asleep');
+    expect(told(await bench.look(names[99] ?? ''))).toBe('Ready=True/Asleep Active=False/Asleep');
     const closing = bench.controller?.close();
     await bench.advance(10_000);
     await closing;
     await bench.start();
     await bench.advance(20_000);
     expect(bench.counting.takeWrites()).toEqual([]);
-    expect((await bench.store.list(sessions)).items).toHaveLength(300);
+    expect((await bench.store.list(sessions)).items).toHaveLength(100);
   });
 });

@@ -22,6 +22,7 @@ import { ChannelReconciler } from './channel/reconcile.ts';
 import type { ControllerConfig } from './config.ts';
 import { DestinationReconciler } from './destination/reconcile.ts';
 import { reportTo } from './events.ts';
+import { reportInvalidObjects } from './invalid-objects.ts';
 import { FIELD_MANAGER, MANAGED_LABELS } from './labels.ts';
 import { MessagingGroupReconciler } from './messaging-group/reconcile.ts';
 import { createControllerMetrics } from './metrics.ts';
@@ -61,7 +62,8 @@ export function startController(deps: ControllerDeps): RunningController {
   const reporter = { controller: 'dovecote.dev/controller', instance: config.identity };
   const recorder = new EventRecorder({ store, reporter, clock, random, log, ...machinery });
   const report = reportTo(recorder, metrics);
-  const caches = createCaches(deps);
+  const { shardLabel } = config.runtime;
+  const caches = createCaches({ log, clock, shardLabel });
   const group = new TaskGroup();
   group.run('controller/events', (signal) => recorder.run(signal));
   fillCaches(caches, deps, group);
@@ -93,6 +95,7 @@ export function startController(deps: ControllerDeps): RunningController {
       destinations: new DestinationReconciler({ ...caches, own: own.destinations, store, report, clock }),
       sessions: new SessionReconciler({
         agentGroups: caches.agentGroups,
+        deliveryPods: caches.deliveryPods,
         sessions: own.sessions,
         pods: own.pods,
         runtime: config.runtime,
@@ -125,7 +128,7 @@ export function startController(deps: ControllerDeps): RunningController {
         ...machinery,
       };
     };
-    const endRoutes = route(caches, queues);
+    const endRoutes = route(caches, queues, shardLabel);
     addEverything(caches, queues);
     leads = true;
     try {
@@ -135,6 +138,7 @@ export function startController(deps: ControllerDeps): RunningController {
         runController(controllerOf('messagingGroups', 'messaginggroup', config.workers.other), signal),
         runController(controllerOf('destinations', 'destination', config.workers.other), signal),
         runController(controllerOf('sessions', 'session', config.workers.session), signal),
+        reportInvalidObjects({ store, caches, clock, log }, signal),
       ]);
     } finally {
       leads = false;

@@ -25,6 +25,7 @@ import { factsOf } from './cells/facts.ts';
 import { prepared } from './cells/statements.ts';
 import { Drops } from './inbox/drops.ts';
 import { Inbox, type InboxDeps } from './inbox/inbox.ts';
+import { CommitLine } from './inbox/turn-batch.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { createDeliveryMetrics } from './metrics.ts';
 import { parseLane } from './outbox/address.ts';
@@ -102,7 +103,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const metrics = createDeliveryMetrics(registry);
     const index = openIndex(root, log);
     undo.push(() => index.close());
-    const drops = new Drops(root);
+    const line = new CommitLine();
+    const drops = new Drops(root, line);
     undo.push(() => drops.close());
     const cells = new ShardCells({ root, maxOpen: limits.maxOpenCells });
     undo.push(() => cells.close());
@@ -236,6 +238,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       index,
       agentGroups: resources.agentGroups,
       sessions: resources.sessions,
+      line,
       staging,
       space,
       drops,
@@ -245,7 +248,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       events: metrics.events,
       maxAttachmentBytes,
       maxMessageAttachmentBytes: limits.maxMessageAttachmentBytes,
-      onCreated: (session) => void projector.project(session),
+      fill: (inbound, agent, scope) => void projector.fill(inbound, agent, scope),
       onAppended: (session, rows) => {
         try {
           refresh(session);

@@ -7,7 +7,7 @@ import { systemRandom } from '../lib/random.ts';
 import { ApiServerStore } from './api-server.ts';
 import { resourceStoreContract } from './contract.test-suite.ts';
 import { loadKubeConfig } from './credentials.ts';
-import { serviceAccounts } from './resource-types.ts';
+import { pods, serviceAccounts } from './resource-types.ts';
 
 const path = process.env['KUBECONFIG_UNDER_TEST'];
 
@@ -27,6 +27,8 @@ if (path === undefined) {
     return {
       store,
       dispose: async () => {
+        // Without a kubelet nobody ends them, and the namespace would never go.
+        for (const { metadata } of (await store.list(pods)).items) await store.delete(pods, metadata.name, { gracePeriodSeconds: 0 });
         await store.close();
         await namespaces.deleteNamespace({ name: namespace });
       },

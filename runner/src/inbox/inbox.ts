@@ -67,6 +67,10 @@ export class Inbox {
   readonly #nextDue: Statement;
   readonly #mirror: Statement;
   readonly #highest: Statement;
+  readonly #reread: Statement;
+  readonly #agentRow: Statement;
+  readonly #destinations: Statement;
+  readonly #routing: Statement;
   #version: number;
   #seen = 0;
   #agent: { readonly hash: string; readonly config: AgentConfig } | undefined;
@@ -105,6 +109,10 @@ export class Inbox {
       `INSERT INTO temp.mirror (seq, state, tries, next_try_at) VALUES (?, ?, ?, ?)
        ON CONFLICT (seq) DO UPDATE SET state = excluded.state, tries = excluded.tries, next_try_at = excluded.next_try_at`,
     );
+    this.#reread = db.prepare('SELECT * FROM main.messages_in WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq');
+    this.#agentRow = db.prepare('SELECT config, hash FROM main.agent WHERE id = 1');
+    this.#destinations = db.prepare('SELECT * FROM main.destinations ORDER BY name');
+    this.#routing = db.prepare('SELECT channel, chat, thread FROM main.routing WHERE id = 1');
     this.#version = this.#dataVersion();
   }
 
@@ -190,9 +198,7 @@ export class Inbox {
 
   /** The rows as they are now: delivery may have applied an edit between the read and the claim. */
   reread(seqs: readonly number[]): readonly MessageInRow[] {
-    return this.#db
-      .prepare('SELECT * FROM main.messages_in WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq')
-      .all(JSON.stringify(seqs)) as MessageInRow[];
+    return this.#reread.all(JSON.stringify(seqs)) as MessageInRow[];
   }
 
   meta(): MetaRow | undefined {
@@ -202,15 +208,13 @@ export class Inbox {
   /** undefined until delivery has written the agent's row. */
   projection(): Projection | undefined {
     return this.#db.transaction(() => {
-      const agent = this.#db.prepare('SELECT config, hash FROM main.agent WHERE id = 1').get() as
-        | { config: string; hash: string }
-        | undefined;
+      const agent = this.#agentRow.get() as { config: string; hash: string } | undefined;
       if (agent === undefined) return undefined;
       if (this.#agent?.hash !== agent.hash) this.#agent = { hash: agent.hash, config: JSON.parse(agent.config) as AgentConfig };
       return {
         agent: this.#agent.config,
-        destinations: this.#db.prepare('SELECT * FROM main.destinations ORDER BY name').all() as DestinationRow[],
-        routing: this.#db.prepare('SELECT channel, chat, thread FROM main.routing WHERE id = 1').get() as RoutingRow | undefined,
+        destinations: this.#destinations.all() as DestinationRow[],
+        routing: this.#routing.get() as RoutingRow | undefined,
       };
     })();
   }

@@ -1,5 +1,8 @@
 import type { Clock } from './clock.ts';
 
+/** Without a reason each abort makes an exception with its stack, which takes longer than a small query. */
+const WOKEN = new Error('woken');
+
 /**
  * Wakes whoever waits for something new. A ring while nobody waits is kept for the next wait, so that a doorbell between
  * "nothing to do" and "wait" is not lost.
@@ -27,7 +30,7 @@ export class Bell {
   async wait(heard: number, ms: number, signal: AbortSignal): Promise<void> {
     if (this.#rung !== heard || signal.aborted) return;
     const done = new AbortController();
-    const wake = (): void => done.abort();
+    const wake = (): void => done.abort(WOKEN);
     this.#waiters.add(wake);
     signal.addEventListener('abort', wake, { once: true });
     try {

@@ -15,7 +15,7 @@ import {
   type TurnState,
   type Usage,
 } from '@dovecote/proto';
-import type { Database } from 'better-sqlite3';
+import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../lifecycle/clock.ts';
 
 /** After so many turns that began with a message and did not survive it, the message is set aside. */
@@ -74,6 +74,7 @@ export interface InboxSide {
 
 export class Outbox {
   readonly #db: Database;
+  readonly #statements = new Map<string, Statement>();
   readonly #inbox: InboxSide;
   readonly #clock: Clock;
   readonly #onRows: (seq: number) => void;
@@ -112,21 +113,17 @@ export class Outbox {
   clearStale(): { readonly interrupted: number; readonly setAside: number } {
     const now = this.#clock.now();
     const changed = this.#transaction(() => {
-      this.#db
-        .prepare(
-          `UPDATE turns SET state = 'failed', error = 'the runner ended before its first step', ended_at = ? WHERE state = 'running' AND steps = 0`,
-        )
-        .run(now);
-      return this.#db
-        .prepare(
-          `UPDATE acks SET
+      this.#sql(
+        `UPDATE turns SET state = 'failed', error = 'the runner ended before its first step', ended_at = ? WHERE state = 'running' AND steps = 0`,
+      ).run(now);
+      return this.#sql(
+        `UPDATE acks SET
              state = iif(tries >= :max, 'failed', 'interrupted'),
              error = iif(tries >= :max, :poison, error),
              next_try_at = iif(tries < 2, :now, :now + :first * (1 << (min(tries, 20) - 2))),
              at = :now
            WHERE state = 'processing' RETURNING *`,
-        )
-        .all({ max: MAX_TRIES, poison: POISON, now, first: FIRST_BACKOFF_MS }) as AckRow[];
+      ).all({ max: MAX_TRIES, poison: POISON, now, first: FIRST_BACKOFF_MS }) as AckRow[];
     });
     this.#inbox.mirror(changed);
     const setAside = changed.filter((ack) => ack.state === 'failed').length;
@@ -141,12 +138,10 @@ export class Outbox {
   ): void {
     const now = this.#clock.now();
     const acks = this.#transaction(() => {
-      this.#db
-        .prepare(
-          'INSERT INTO turns (id, state, provider, model, origin_seq, started_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING',
-        )
-        .run(turn.id, 'running', turn.provider, turn.model ?? null, turn.origin ?? null, now);
-      const claim = this.#db.prepare(
+      this.#sql(
+        'INSERT INTO turns (id, state, provider, model, origin_seq, started_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING',
+      ).run(turn.id, 'running', turn.provider, turn.model ?? null, turn.origin ?? null, now);
+      const claim = this.#sql(
         `INSERT INTO acks (in_seq, state, turn_id, at) VALUES (:seq, 'processing', :turn, :now)
          ON CONFLICT (in_seq) DO UPDATE SET state = 'processing', turn_id = :turn, tries = tries + 1, at = :now WHERE state = 'interrupted' RETURNING *`,
       );
@@ -159,14 +154,14 @@ export class Outbox {
   release(turn: string, nextTryAt: number, why: string): void {
     const now = this.#clock.now();
     const acks = this.#transaction(() => {
-      this.#db
-        .prepare(`UPDATE turns SET state = 'stopped', error = ?, ended_at = ? WHERE id = ? AND state = 'running' AND steps = 0`)
-        .run(why, now, turn);
-      return this.#db
-        .prepare(
-          `UPDATE acks SET state = 'interrupted', tries = max(tries - 1, 0), next_try_at = ?, at = ? WHERE turn_id = ? AND state = 'processing' RETURNING *`,
-        )
-        .all(nextTryAt, now, turn) as AckRow[];
+      this.#sql(`UPDATE turns SET state = 'stopped', error = ?, ended_at = ? WHERE id = ? AND state = 'running' AND steps = 0`).run(
+        why,
+        now,
+        turn,
+      );
+      return this.#sql(
+        `UPDATE acks SET state = 'interrupted', tries = max(tries - 1, 0), next_try_at = ?, at = ? WHERE turn_id = ? AND state = 'processing' RETURNING *`,
+      ).all(nextTryAt, now, turn) as AckRow[];
     });
     this.#inbox.mirror(acks);
   }
@@ -179,7 +174,7 @@ export class Outbox {
     this.#transaction(() => {
       for (const row of change.history ?? []) this.#appendHistory(row, now);
       if (change.settle !== undefined) {
-        const settle = this.#db.prepare(
+        const settle = this.#sql(
           `INSERT INTO acks (in_seq, state, turn_id, error, at) VALUES (:seq, :state, :turn, :error, :now)
            ON CONFLICT (in_seq) DO UPDATE SET state = :state, turn_id = :turn, error = :error, at = :now RETURNING *`,
         );
@@ -191,9 +186,14 @@ export class Outbox {
       for (const row of change.out ?? []) seqs.push(this.#appendOut(row, now));
       if (change.turn !== undefined) {
         const { id, state, steps, error, model } = change.turn;
-        this.#db
-          .prepare('UPDATE turns SET state = ?, steps = ?, error = ?, model = coalesce(?, model), ended_at = ? WHERE id = ?')
-          .run(state, steps, error ?? null, model ?? null, state === 'running' ? null : now, id);
+        this.#sql('UPDATE turns SET state = ?, steps = ?, error = ?, model = coalesce(?, model), ended_at = ? WHERE id = ?').run(
+          state,
+          steps,
+          error ?? null,
+          model ?? null,
+          state === 'running' ? null : now,
+          id,
+        );
       }
       for (const [key, value] of Object.entries(change.state ?? {})) this.#putState(key, value, now);
     });
@@ -204,41 +204,48 @@ export class Outbox {
 
   /** The turn that a predecessor left after a finished step. */
   unfinishedTurn(): TurnRow | undefined {
-    return this.#db.prepare("SELECT * FROM turns WHERE state = 'running' ORDER BY started_at LIMIT 1").get() as TurnRow | undefined;
+    return this.#sql("SELECT * FROM turns WHERE state = 'running' ORDER BY started_at LIMIT 1").get() as TurnRow | undefined;
   }
 
   /** The transcript, oldest first, from a history id on. */
   history(fromId = 0): readonly (HistoryRow & { readonly turn_state: TurnState })[] {
-    return this.#db
-      .prepare('SELECT h.*, t.state AS turn_state FROM history h JOIN turns t ON t.id = h.turn_id WHERE h.id >= ? ORDER BY h.id')
-      .all(fromId) as (HistoryRow & { turn_state: TurnState })[];
+    return this.#sql('SELECT h.*, t.state AS turn_state FROM history h JOIN turns t ON t.id = h.turn_id WHERE h.id >= ? ORDER BY h.id').all(
+      fromId,
+    ) as (HistoryRow & { turn_state: TurnState })[];
   }
 
   /** The seq of a row written before, by its id. */
   written(id: string): number | undefined {
-    return this.#db.prepare('SELECT seq FROM messages_out WHERE id = ?').pluck().get(id) as number | undefined;
+    return this.#sql('SELECT seq FROM messages_out WHERE id = ?').pluck().get(id) as number | undefined;
   }
 
   /** Whether the turn has anything for people. */
   hasAnswered(turn: string): boolean {
-    return this.#db.prepare("SELECT 1 FROM messages_out WHERE id GLOB ? || '/*' AND id NOT GLOB '*/busy' LIMIT 1").get(turn) !== undefined;
+    return this.#sql("SELECT 1 FROM messages_out WHERE id GLOB ? || '/*' AND id NOT GLOB '*/busy' LIMIT 1").get(turn) !== undefined;
   }
 
   getState(key: string): unknown {
-    const value = this.#db.prepare('SELECT value FROM state WHERE key = ?').pluck().get(key) as string | undefined;
+    const value = this.#sql('SELECT value FROM state WHERE key = ?').pluck().get(key) as string | undefined;
     return value === undefined ? undefined : JSON.parse(value);
   }
 
   acksFrom(seq: number): readonly AckRow[] {
-    return this.#db.prepare('SELECT * FROM acks WHERE in_seq >= ?').all(seq) as AckRow[];
+    return this.#sql('SELECT * FROM acks WHERE in_seq >= ?').all(seq) as AckRow[];
   }
 
   highestSeq(): number {
-    return Number(this.#db.prepare('SELECT coalesce(max(seq), 0) FROM messages_out').pluck().get());
+    return Number(this.#sql('SELECT coalesce(max(seq), 0) FROM messages_out').pluck().get());
   }
 
   close(): void {
     this.#db.close();
+  }
+
+  /** Preparing a statement costs as much as running it: each is prepared once. */
+  #sql(sql: string): Statement {
+    const known = this.#statements.get(sql) ?? this.#db.prepare(sql);
+    this.#statements.set(sql, known);
+    return known;
   }
 
   #transaction<T>(work: () => T): T {
@@ -246,18 +253,16 @@ export class Outbox {
   }
 
   #appendHistory(row: NewHistory, now: number): void {
-    this.#db
-      .prepare('INSERT INTO history (turn_id, step, role, content, in_seq, model, usage, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
-      .run(
-        row.turn,
-        row.step,
-        row.role,
-        JSON.stringify(row.blocks),
-        row.inSeq ?? null,
-        row.model ?? null,
-        row.usage === undefined ? null : JSON.stringify(row.usage),
-        now,
-      );
+    this.#sql('INSERT INTO history (turn_id, step, role, content, in_seq, model, usage, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)').run(
+      row.turn,
+      row.step,
+      row.role,
+      JSON.stringify(row.blocks),
+      row.inSeq ?? null,
+      row.model ?? null,
+      row.usage === undefined ? null : JSON.stringify(row.usage),
+      now,
+    );
   }
 
   #appendOut(row: NewOut, now: number): number {
@@ -267,19 +272,23 @@ export class Outbox {
     const above = Math.max(this.highestSeq(), this.#inbox.highestSeq());
     const seq = above + 1 + (above % 2);
     const content = typeof row.content === 'function' ? row.content(seq) : row.content;
-    this.#db
-      .prepare('INSERT INTO messages_out (seq, id, kind, destination, in_reply_to, content, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)')
-      .run(seq, row.id, row.kind, row.destination ?? null, row.inReplyTo ?? null, JSON.stringify(content), now);
+    this.#sql('INSERT INTO messages_out (seq, id, kind, destination, in_reply_to, content, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)').run(
+      seq,
+      row.id,
+      row.kind,
+      row.destination ?? null,
+      row.inReplyTo ?? null,
+      JSON.stringify(content),
+      now,
+    );
     return seq;
   }
 
   #putState(key: string, value: unknown, now: number): void {
-    if (value === undefined) this.#db.prepare('DELETE FROM state WHERE key = ?').run(key);
+    if (value === undefined) this.#sql('DELETE FROM state WHERE key = ?').run(key);
     else
-      this.#db
-        .prepare(
-          'INSERT INTO state (key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at',
-        )
-        .run(key, JSON.stringify(value), now);
+      this.#sql(
+        'INSERT INTO state (key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at',
+      ).run(key, JSON.stringify(value), now);
   }
 }

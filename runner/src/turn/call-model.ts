@@ -140,6 +140,8 @@ async function once(provider: Provider, request: ProviderRequest, options: CallO
   }
 }
 
+const CLOSED = new Error('the call ended');
+
 /** Calls back once when nothing happened for so long. */
 class Silence {
   readonly #closed = new AbortController();
@@ -167,7 +169,7 @@ class Silence {
   }
 
   async close(): Promise<void> {
-    this.#closed.abort();
+    this.#closed.abort(CLOSED);
     await this.#watching;
   }
 }

@@ -18,6 +18,8 @@ const POLL_MS = 1_000;
 const PASSING_MS = 5;
 const FIRST_BACKOFF_MS = 5_000;
 
+const OVER = new Error('the turn is over');
+
 /** A row in `state`: how often a process died in this step of this turn. */
 interface ResumeState {
   readonly turn: string;
@@ -97,7 +99,7 @@ export class Session {
     try {
       return await turn.run();
     } finally {
-      over.abort();
+      over.abort(OVER);
       await watching;
     }
   }

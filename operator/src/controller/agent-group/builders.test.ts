@@ -1,7 +1,7 @@
 import { AgentGroup, parse } from '@dovecote/crds';
 import { expect, test } from '@jest/globals';
 import { NETWORK_DEFAULTS } from '../config.ts';
-import { expectGolden } from '../golden-file.ts';
+import { expectGolden } from '../testing/golden-file.ts';
 import { buildNetworkPolicy } from './network-policy.ts';
 import { buildServiceAccount } from './service-account.ts';
 

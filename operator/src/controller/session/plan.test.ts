@@ -103,6 +103,24 @@ const cases: readonly Case[] = [
     view: { is: 'waking' },
   },
   {
+    name: 'leaves a Pod alone that is where its delivery is',
+    given: { pod: running(), deliveryNodes: ['node-1'] },
+    action: nothing,
+    view: { is: 'awake' },
+  },
+  {
+    name: 'ends a Pod that is not where its delivery is',
+    given: { pod: running(), deliveryNodes: ['node-2'] },
+    action: { do: 'delete', because: 'Moved' },
+    view: { is: 'unchanged' },
+  },
+  {
+    name: 'leaves a Pod alone while one of two deliveries is where it is',
+    given: { pod: running(), deliveryNodes: ['node-2', 'node-1'] },
+    action: nothing,
+    view: { is: 'awake' },
+  },
+  {
     name: 'ends the Pod of one that should sleep',
     given: { session: asleep, pod: running() },
     action: { do: 'delete', because: 'Asleep' },
@@ -325,6 +343,7 @@ describe('plan()', () => {
       session: session(),
       agentGroup: agentGroup(),
       pod: undefined,
+      deliveryNodes: [],
       ownKernelRuntimes: OWN_KERNEL_RUNTIMES,
       now: NOW,
       ...given,
@@ -335,7 +354,7 @@ describe('plan()', () => {
   });
 
   test('looks again whenever it is time that decides, and not that anything happens', () => {
-    const base = { session: session(), agentGroup: agentGroup(), ownKernelRuntimes: [], now: NOW };
+    const base = { session: session(), agentGroup: agentGroup(), deliveryNodes: [], ownKernelRuntimes: [], now: NOW };
     expect(plan({ ...base, pod: pod() }).resyncMs).toBe(2_000);
     expect(plan({ ...base, pod: failed(3_000, 3) }).resyncMs).toBe(1_000);
     expect(plan({ ...base, pod: ending(60, 1_000) }).resyncMs).toBe(1_000);

@@ -12,7 +12,11 @@ export interface Observed {
   readonly session: Session;
   readonly agentGroup: AgentGroup | undefined;
   readonly pod: Pod | undefined;
+  /** Where the delivery of its shard is, or is about to be. */
+  readonly deliveryNodes: readonly string[];
   readonly ownKernelRuntimes: readonly string[];
+  /** Whether a Pod made now would be another than the one that is there. */
+  readonly outdated: boolean;
   /** ms since 1970 */
   readonly now: number;
 }
@@ -21,7 +25,7 @@ export type PodAction =
   | { readonly do: 'nothing' }
   /** `restarts`: Pods of this wakefulness that ended before it. */
   | { readonly do: 'create'; readonly restarts: number }
-  | { readonly do: 'delete'; readonly because: 'Asleep' | 'Ended' | 'Foreign' | 'Deleted' };
+  | { readonly do: 'delete'; readonly because: 'Asleep' | 'Ended' | 'Foreign' | 'Deleted' | 'Moved' | 'Outdated' };
 
 /** Where the session is after this pass; `status` puts it into words. */
 export type View =
@@ -64,6 +68,8 @@ const NO_JITTER = { fraction: () => 1, id: () => '' };
 
 const NOTHING: PodAction = { do: 'nothing' };
 const UNCHANGED: View = { is: 'unchanged' };
+/** It ends, so that the volume can follow delivery, and is made again beside it. */
+const MOVE: Plan = { action: { do: 'delete', because: 'Moved' }, view: UNCHANGED, resyncMs: QUIET_WAKE_MS };
 
 export function plan(observed: Observed): Plan {
   const { session, pod, now } = observed;
@@ -110,12 +116,21 @@ function planAwake(observed: Observed, state: PodState): Plan {
     case 'ended':
       return planEnded(observed, state);
     case 'starting':
-      return planStarting(observed.session, state);
+      return isElsewhere(observed) ? MOVE : planStarting(observed, state);
     case 'running':
-      return planRunning(observed.session, state.ranMs);
+      return isElsewhere(observed) ? MOVE : planRunning(observed.session, state.ranMs);
     case 'lost':
       return { action: NOTHING, view: lost(state.node), resyncMs: PATIENCE_MS };
   }
+}
+
+/**
+ * On another node than the delivery of its shard: the volume cannot leave while this Pod uses it, and with a volume that can be on both
+ * the two would share a cell's files without sharing their locks.
+ */
+function isElsewhere({ pod, deliveryNodes }: Observed): boolean {
+  const node = pod?.spec?.nodeName;
+  return node !== undefined && deliveryNodes.length > 0 && !deliveryNodes.includes(node);
 }
 
 /** Same name, other Session: the Pod of one that was deleted and made again. Its cell is ours, so it must be gone before anything starts. */
@@ -138,12 +153,14 @@ function planEnded({ pod }: Observed, { exit, ageMs, ranMs }: Extract<PodState, 
   return { action, view: { is: 'failed', reason, message: exit.message }, exit, resyncMs };
 }
 
-function planStarting(session: Session, { ageMs, trouble, crashed }: Extract<PodState, { is: 'starting' }>): Plan {
+function planStarting({ session, outdated }: Observed, { ageMs, trouble, crashed }: Extract<PodState, { is: 'starting' }>): Plan {
   // A scheduler that has not yet seen the Pod of delivery calls the first attempt unschedulable.
   if (trouble !== undefined && (trouble.reason !== Reason.Unschedulable || ageMs >= QUIET_WAKE_MS)) {
     const said = findCondition(session.status?.conditions, ConditionType.Ready);
     const message = trouble.vague === true && said?.reason === trouble.reason ? said.message : trouble.message;
-    return { action: NOTHING, view: { is: 'failed', reason: trouble.reason, message } };
+    // What someone corrected in the AgentGroup can only help a new Pod. One that works keeps what it was made of until its next wake.
+    const action: PodAction = outdated ? { do: 'delete', because: 'Outdated' } : NOTHING;
+    return { action, view: { is: 'failed', reason: trouble.reason, message } };
   }
   // It fell and is started again at once: the next that is heard is running, or that the start waits.
   if (crashed) return { action: NOTHING, view: UNCHANGED, resyncMs: PATIENCE_MS };

@@ -2,7 +2,7 @@ import { AgentGroup, parse, Session } from '@dovecote/crds';
 import { describe, expect, test } from '@jest/globals';
 import type { Pod } from '../../kube/resource-types.ts';
 import type { NewObject } from '../../kube/store.ts';
-import { expectGolden } from '../golden-file.ts';
+import { expectGolden } from '../testing/golden-file.ts';
 import { buildPod } from './pod.ts';
 import { clusterRuntime, localRuntime, type PodRuntime } from './runtime.ts';
 

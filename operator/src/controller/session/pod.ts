@@ -54,6 +54,11 @@ export function buildPod(session: Session, agentGroup: AgentGroup, runtime: PodR
   };
 }
 
+/** Of a Pod that is there, or of one that would be made. */
+export function templateHashOf({ metadata }: { readonly metadata: Pick<NewObject<Pod>['metadata'], 'annotations'> }): string | undefined {
+  return metadata.annotations?.[Annotation.templateHash];
+}
+
 function buildSpec(session: Session, agentGroup: AgentGroup, runtime: PodRuntime): NewObject<Pod>['spec'] {
   const { name } = session.metadata;
   const { shard } = session.spec;

@@ -18,7 +18,7 @@ import {
 } from '@dovecote/proto';
 import type { Database } from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
-import { makeCell, type NewCell } from './create.ts';
+import { type Fill, makeCell, type NewCell } from './create.ts';
 import { prepared } from './statements.ts';
 
 /**
@@ -53,9 +53,9 @@ export interface Cells {
   has(session: string): boolean;
   /** Synchronous; cheap when open already. Throws CellMissingError, SchemaSkewError, or SQLite's errors. */
   open(session: string): Cell;
-  /** Makes folders, inbound.db and its meta row; completes a half-made one; an existing cell is opened as it is. Durable when it returns. */
-  create(cell: NewCell): Cell;
-  /** Names of all cell folders, half-made ones too, sorted. */
+  /** Makes the folders and inbound.db; finishes a half-made one; an existing cell is opened as it is. Durable when it returns. */
+  create(cell: NewCell, fill?: Fill): Cell;
+  /** Names of all cell folders, sorted; half-made ones too, which `has` tells apart. */
   list(): string[];
   /** Pinned cells (those awake) stay open. */
   pin(session: string): void;
@@ -153,8 +153,8 @@ export class ShardCells implements Cells {
     return this.#cell(session);
   }
 
-  create(cell: NewCell): Cell {
-    makeCell(this.root, cell);
+  create(cell: NewCell, fill: Fill = () => {}): Cell {
+    makeCell(this.root, cell, fill);
     return this.#cell(cell.session);
   }
 
@@ -220,7 +220,7 @@ export class ShardCells implements Cells {
     const meta = prepared(inbound, 'SELECT * FROM meta').get() as MetaRow | undefined;
     if (meta === undefined) {
       inbound.close();
-      throw new CellMissingError(`cannot open session ${session}: its cell was never finished`);
+      throw new Error(`cannot open session ${session}: its inbound.db says nothing of whom it belongs to`);
     }
     return new OpenCell(session, paths, inbound, meta);
   }

@@ -1,37 +1,62 @@
 /** Making a cell: before any Pod exists, because the kubelet would make a missing folder itself, as root. */
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  ATTACHMENTS,
-  agentHomeSubPath,
-  cellPaths,
-  INBOUND_DB,
-  type MetaRow,
-  OUTBOX,
-  openInboundWriter,
-} from '@dovecote/proto';
-import { makeFolder, syncFolder } from './durable.ts';
+import { ATTACHMENTS, agentHomeSubPath, cellPaths, INBOUND_DB, INBOUND_MIGRATIONS, type MetaRow, migrate, OUTBOX } from '@dovecote/proto';
+import Sqlite, { type Database } from 'better-sqlite3';
+import { makeFolder, makeFolders, syncFolder } from './durable.ts';
 
 /** What names a cell. `title` comes later. */
 export type NewCell = Omit<MetaRow, 'title'>;
 
+/** More rows that a new inbound.db begins with, such as its projections. */
+export type Fill = (inbound: Database) => void;
+
 /**
- * Folders first, inbound.db second, its meta row last: a crash in between leaves a cell that has no meta row, holds no message,
- * and is finished by the next call. Everything is durable when this returns; an existing cell is left as it is.
+ * Folders first, then inbound.db whole: it is made in memory and renamed into its place, so that a crash leaves folders without it
+ * (no cell yet, finished by the next call) or a cell. An existing one is left as it is. Durable when this returns.
  */
-export function makeCell(root: string, cell: NewCell): void {
+export function makeCell(root: string, cell: NewCell, fill: Fill): void {
   const paths = cellPaths(root, cell.session);
+  const file = join(paths.in, INBOUND_DB);
+  if (existsSync(file)) return;
   makeFolder(join(root, agentHomeSubPath(cell.agent_group_uid)));
-  for (const folder of [join(paths.in, ATTACHMENTS), join(paths.out, OUTBOX), paths.workspace]) makeFolder(folder);
-  const inbound = openInboundWriter(join(paths.in, INBOUND_DB));
-  try {
-    inbound
-      .prepare(
-        `INSERT INTO meta (id, session, agent_group, agent_group_uid, scope, generation, type, created_at)
-         VALUES (1, @session, @agent_group, @agent_group_uid, @scope, @generation, @type, @created_at) ON CONFLICT DO NOTHING`,
-      )
-      .run(cell);
-  } finally {
-    inbound.close();
-  }
+  makeFolder(join(root, 'cells'));
+  makeFolders(join(root, 'cells'), [join(paths.in, ATTACHMENTS), join(paths.out, OUTBOX), paths.workspace]);
+  const made = `${file}.new`;
+  writeFileSync(made, imageOf(cell, fill), { mode: 0o660 });
+  syncFile(made);
+  renameSync(made, file);
   syncFolder(paths.in);
+}
+
+let empty: Buffer | undefined;
+
+/** The bytes of an inbound.db with its meta row. Making one on disk would cost a dozen syncs. */
+function imageOf(cell: NewCell, fill: Fill): Buffer {
+  empty ??= serialized(new Sqlite(':memory:'), (db) => migrate(db, INBOUND_MIGRATIONS, INBOUND_DB));
+  return serialized(new Sqlite(empty), (db) => {
+    db.prepare(
+      `INSERT INTO meta (id, session, agent_group, agent_group_uid, scope, generation, type, created_at)
+       VALUES (1, @session, @agent_group, @agent_group_uid, @scope, @generation, @type, @created_at)`,
+    ).run(cell);
+    fill(db);
+  });
+}
+
+function serialized(db: Database, write: (db: Database) => void): Buffer {
+  try {
+    write(db);
+    return db.serialize();
+  } finally {
+    db.close();
+  }
+}
+
+function syncFile(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }

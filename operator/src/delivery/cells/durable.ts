@@ -16,16 +16,27 @@ export function syncFolder(path: string): void {
 
 /** Makes the folder and what is missing above it, each durable in its parent. An existing one is left as it is. */
 export function makeFolder(path: string): void {
+  makeFolders('/', [path]);
+}
+
+/** The same for several folders below `top`, which exists: each parent is synced once. */
+export function makeFolders(top: string, paths: readonly string[]): void {
+  const grown = new Set<string>();
+  for (const path of paths) make(path, top, grown);
+  for (const parent of grown) syncFolder(parent);
+}
+
+function make(path: string, top: string, grown: Set<string>): void {
   try {
     mkdirSync(path, { mode: FOLDER_MODE });
   } catch (e) {
     const { code } = e as NodeJS.ErrnoException;
     if (code === 'EEXIST') return;
-    if (code !== 'ENOENT') throw e;
-    makeFolder(dirname(path));
-    makeFolder(path);
+    if (code !== 'ENOENT' || path === top) throw e;
+    make(dirname(path), top, grown);
+    make(path, top, grown);
     return;
   }
   chmodSync(path, FOLDER_MODE); // mkdir's mode passes through the umask, which may keep the runner out
-  syncFolder(dirname(path));
+  grown.add(dirname(path));
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { inbox, sessions } from '@dovecote/proto';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { prepared } from '../cells/statements.ts';
-import { TurnBatch } from './turn-batch.ts';
+import { type CommitLine, TurnBatch } from './turn-batch.ts';
 
 const VERSION = 1;
 /** Single events are kept for `dovecote why`, the counters for ever. */
@@ -25,12 +25,12 @@ export class Drops {
   readonly #db: Database;
   readonly #batch: TurnBatch<DropEvent, undefined>;
 
-  constructor(root: string) {
+  constructor(root: string, line: CommitLine) {
     this.#db = new Sqlite(join(root, 'drops.db'));
     this.#db.pragma('journal_mode = WAL'); // one process has it; only the cells are shared
     this.#db.pragma('synchronous = FULL');
     if (Number(this.#db.pragma('user_version', { simple: true })) < VERSION) createTables(this.#db);
-    this.#batch = new TurnBatch((drops) => {
+    this.#batch = new TurnBatch(line, (drops) => {
       this.#db.transaction(() => drops.forEach((drop) => this.#insert(drop)))();
       return drops.map(() => ({ value: undefined }));
     });

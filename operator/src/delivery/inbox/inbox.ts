@@ -14,7 +14,7 @@ import { dropStaged } from './claim-attachments.ts';
 import type { Drops } from './drops.ts';
 import { type NewMessage, parseEnqueue } from './new-message.ts';
 import { agentOnShard, type ResolveDeps, resolveSession } from './resolve-session.ts';
-import { TurnBatch } from './turn-batch.ts';
+import { type CommitLine, TurnBatch } from './turn-batch.ts';
 
 export interface AppendedRow {
   readonly seq: number;
@@ -23,6 +23,7 @@ export interface AppendedRow {
 }
 
 export interface InboxDeps extends ResolveDeps {
+  readonly line: CommitLine;
   readonly staging: string;
   readonly space: Pick<VolumeSpace, 'full' | 'noteFull'>;
   readonly drops: Drops;
@@ -86,7 +87,7 @@ export class Inbox {
   async append(session: string, message: NewMessage): Promise<Appended> {
     let batch = this.#batches.get(session);
     if (batch === undefined) {
-      batch = new TurnBatch((messages) => this.#commit(session, messages));
+      batch = new TurnBatch(this.#deps.line, (messages) => this.#commit(session, messages));
       this.#batches.set(session, batch);
     }
     return batch.add(message);

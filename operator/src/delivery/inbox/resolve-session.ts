@@ -1,5 +1,6 @@
 /** From (agent, scope) to the session that its messages go to, made when there is none. */
 import type { AgentGroup, Session } from '@dovecote/crds';
+import type { Database } from 'better-sqlite3';
 import type { Clock } from '../../lib/clock.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import { sessionName } from '../../lib/session-name.ts';
@@ -13,8 +14,8 @@ export interface ResolveDeps {
   readonly agentGroups: { get(name: string): AgentGroup | undefined };
   readonly sessions: { get(name: string): Session | undefined };
   readonly clock: Clock;
-  /** A cell was made: its projections are written before its first message. */
-  readonly onCreated: (session: string) => void;
+  /** What a new cell begins with: its projections. */
+  readonly fill: (inbound: Database, agent: AgentGroup, scope: string) => void;
 }
 
 /** Throws StatusError NOT_FOUND: no such AgentGroup, or this shard is none of its. */
@@ -46,16 +47,18 @@ export function resolveSession(deps: ResolveDeps, agent: AgentGroup, scope: stri
       `the cell of session ${session} is gone from the volume of shard ${deps.shard}; restore it, or delete the Session to begin anew`,
     );
   }
-  const { meta } = cells.create({
-    session,
-    agent_group: agent.metadata.name,
-    agent_group_uid: agent.metadata.uid,
-    scope,
-    generation: 1,
-    type: 'Chat',
-    created_at: clock.now(),
-  });
+  const { meta } = cells.create(
+    {
+      session,
+      agent_group: agent.metadata.name,
+      agent_group_uid: agent.metadata.uid,
+      scope,
+      generation: 1,
+      type: 'Chat',
+      created_at: clock.now(),
+    },
+    (inbound) => deps.fill(inbound, agent, scope),
+  );
   index.add(meta);
-  deps.onCreated(session);
   return session;
 }

@@ -83,7 +83,7 @@ export function record(deps: DeliverDeps, cell: Cell, claim: Claim, { of, result
     // The sentence names what people can act on; a day of it is enough.
     const age = now - claim.dueSince;
     if (age >= limits.maxAgeMs) {
-      aside(`${message} (for ${Math.round(age / 3_600_000)} hours)`, true);
+      aside(`${message}; it was tried for ${Math.round(age / 3_600_000)} h`, true);
       return;
     }
     metrics.outcomes.inc({ outcome: state === 'failed' ? 'retry' : 'in_doubt' });

@@ -3,7 +3,7 @@
  * at by type and size before its bytes are fetched, and each read is bounded in rows and bytes.
  */
 import { type AckState, HostileFileError, isPassing, type OutboundKindName, SchemaSkewError } from '@dovecote/proto';
-import Sqlite, { type Database } from 'better-sqlite3';
+import type { Database } from 'better-sqlite3';
 import { prepared } from '../cells/statements.ts';
 import type { OutboxLimits } from './outbox-limits.ts';
 
@@ -144,11 +144,9 @@ const OURS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'SQLITE
 export function classifyRead(thrown: unknown): 'passing' | { readonly fault: Error } {
   if (isPassing(thrown)) return 'passing';
   if (thrown instanceof HostileFileError || thrown instanceof SchemaSkewError) return { fault: thrown };
-  if (thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string') {
-    if (OURS.has(thrown.code)) throw thrown;
-    // A damaged or crafted file (SQLITE_CORRUPT, NOTADB, IOERR), or a path that the agent spoiled (EACCES, ELOOP, ENOTDIR).
-    if (thrown instanceof Sqlite.SqliteError || thrown.code.startsWith('E'))
-      return { fault: new HostileFileError(`cannot read outbound.db: ${thrown.code}`, { cause: thrown }) };
-  }
+  const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? String(thrown.code) : '';
+  // A damaged or crafted file (SQLITE_CORRUPT, NOTADB, IOERR), or a path that the agent spoiled (EACCES, ELOOP, ENOTDIR).
+  if (!OURS.has(code) && /^(SQLITE_|E[A-Z])/.test(code))
+    return { fault: new HostileFileError(`cannot read outbound.db: ${code}`, { cause: thrown }) };
   throw thrown;
 }

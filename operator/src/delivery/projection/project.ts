@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { type AgentGroup, type Destination, durationMs } from '@dovecote/crds';
 import type { AgentConfig, DestinationRow, RoutingRow } from '@dovecote/proto';
+import type { Database } from 'better-sqlite3';
 import { parseScope } from '../../lib/scope.ts';
-import type { Cell } from '../cells/cells.ts';
 import { prepared } from '../cells/statements.ts';
 
 export interface Projection {
@@ -56,7 +56,7 @@ function destinationRow({ spec }: Destination): DestinationRow {
 }
 
 /** One transaction, and none when nothing changed. True: it changed. */
-export function writeProjection({ inbound }: Cell, { config, destinations, routing, hash }: Projection): boolean {
+export function writeProjection(inbound: Database, { config, destinations, routing, hash }: Projection): boolean {
   if (prepared(inbound, 'SELECT hash FROM agent').pluck().get() === hash) return false;
   inbound
     .transaction(() => {

@@ -17,7 +17,7 @@ export async function rebuildIndex(deps: { cells: Cells; index: ShardIndex; log:
   for (const session of known) if (!found.has(session)) index.remove(session);
   let n = 0;
   for (const session of found) {
-    if (known.has(session) && !deps.everything) continue;
+    if ((known.has(session) && !deps.everything) || !cells.has(session)) continue;
     try {
       reindex(cells, index, session);
     } catch (e) {

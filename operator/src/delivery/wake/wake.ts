@@ -22,7 +22,7 @@ import type { StorageReports } from '../shard/storage-reports.ts';
 import { type AdmissionDecision, admit } from './admission.ts';
 import { whoWaits } from './notices.ts';
 import { newSession, writeAwake } from './session-object.ts';
-import { decideSleep } from './sleep-decision.ts';
+import { decideSleep, type SleepInput } from './sleep-decision.ts';
 
 export interface WakeDeps {
   readonly shard: string;
@@ -82,6 +82,7 @@ export class Wake {
   readonly #wakingSince = new Map<string, number>();
   readonly #told = new Map<string, string>();
   #waiting: AdmissionDecision['waiting'] = [];
+  #admitting = false;
 
   constructor(deps: WakeDeps) {
     this.#deps = deps;
@@ -116,7 +117,7 @@ export class Wake {
     const object = sessions.get(session);
     if (object?.metadata.deletionTimestamp !== undefined) return; // the sweep makes it anew when it is gone
     if (this.#awake.has(session)) {
-      hub.ring(session, this.#highestSeq(session));
+      if (hub.isAttached(session)) hub.ring(session, this.#highestSeq(session));
       return;
     }
     if (object?.spec.suspended === true) {
@@ -129,8 +130,9 @@ export class Wake {
       return;
     }
     if ((this.#retry.get(session)?.at ?? 0) > clock.now()) return;
-    if (!this.#queue.has(session)) this.#queue.set(session, { since: clock.now(), told: false });
-    this.#admit();
+    if (this.#queue.has(session)) return;
+    this.#queue.set(session, { since: clock.now(), told: false });
+    this.#admitSoon();
   }
 
   /** Puts an awake session to sleep, for a reason other than idleness. */
@@ -158,7 +160,7 @@ export class Wake {
     this.active(session);
     this.#deps.feed.changed(session);
     // Whoever waits for a place may have this one's.
-    if (progress.phase === attach.Progress_Phase.IDLE && this.#queue.size > 0) this.#admit();
+    if (progress.phase === attach.Progress_Phase.IDLE && this.#queue.size > 0) this.#admitSoon();
   }
 
   /** It has drained, or its stream ended while it was asked to. */
@@ -184,7 +186,7 @@ export class Wake {
       this.#desired.delete(session);
       this.onSession(session, sessions.get(session));
     }
-    for (const session of [...index.due(now), ...this.#awake]) {
+    for (const session of new Set([...index.due(now), ...this.#awake])) {
       try {
         if (!this.#awake.has(session)) this.request(session);
         else if (!this.#leaving.has(session)) this.#reconsider(session, now);
@@ -208,17 +210,20 @@ export class Wake {
     const facts = index.get(session);
     if (facts === undefined) return;
     const idle = this.#saysIdle(session);
-    if (facts.next_due !== null && facts.next_due <= now && idle) hub.ring(session, this.#highestSeq(session));
+    const attached = hub.isAttached(session);
+    if (attached && idle && facts.next_due !== null && facts.next_due <= now) hub.ring(session, this.#highestSeq(session));
     const agent = this.#deps.agentGroups.get(facts.agent_group);
-    const decision = decideSleep({
+    const input: SleepInput = {
       now: clock.now(),
       suspended: object?.spec.suspended ?? false,
       idleTimeoutMs: agent === undefined ? 0 : durationMs(agent.spec.idleTimeout),
       nextDue: facts.next_due,
-      openOutbound: this.#deps.openOutbound(session),
-      runner: hub.isAttached(session) ? (idle ? 'idle' : 'busy') : 'absent',
+      openOutbound: 0,
+      runner: attached ? (idle ? 'idle' : 'busy') : 'absent',
       lastActivity: this.#lastActivity(session),
-    });
+    };
+    if (!decideSleep(input).sleep) return; // mostly: so the ledger need not be asked each second
+    const decision = decideSleep({ ...input, openOutbound: this.#deps.openOutbound(session) });
     if (decision.sleep) this.putToSleep(session, decision.reason);
   }
 
@@ -253,6 +258,16 @@ export class Wake {
     for (const session of decision.sleep) if (hub.isAttached(session)) this.putToSleep(session, 'Capacity');
     metrics.queued.set(this.#queue.size);
     metrics.awake.set(this.#awake.size);
+  }
+
+  /** Once for all that ask in this turn of the event loop: a burst over a hundred sessions is one decision. */
+  #admitSoon(): void {
+    if (this.#admitting) return;
+    this.#admitting = true;
+    setImmediate(() => {
+      this.#admitting = false;
+      if (!this.#deps.background.signal.aborted) this.#admit();
+    });
   }
 
   #isIdle(session: string): boolean {
@@ -323,7 +338,7 @@ export class Wake {
     // A message that came while it drained.
     const facts = this.#deps.index.get(session);
     if (facts !== undefined && facts.next_due !== null && facts.next_due <= clock.now()) this.request(session);
-    else this.#admit();
+    this.#admitSoon();
   }
 
   async #write(name: string, awake: boolean, signal: AbortSignal): Promise<void> {

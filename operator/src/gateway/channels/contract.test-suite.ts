@@ -33,8 +33,8 @@ export interface PlatformUnderTest {
   say(text: string, options?: { readonly thread?: string }): Promise<string>;
   /** The last call of the platform to us, again; for those that call. */
   repeat?(change?: 'none' | 'forged'): Promise<number>;
-  /** What our account wrote in the group, oldest first. */
-  seen(): Promise<readonly Seen[]>;
+  /** What our account wrote in the group, oldest first; undefined where people are shown the ledger itself. */
+  seen?(): Promise<readonly Seen[]>;
   /** Set where calls to the platform go through a mock that can fail. */
   readonly faults?: {
     readonly mock: MockPlatformFaults;
@@ -167,6 +167,7 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
 
     test('replies, in Markdown, and answers with the platform’s id', async () => {
       const id = idOf(await send('**bold** <tag> & more'));
+      if (platform.seen === undefined) return;
       const [message] = await platform.seen();
       expect(message?.id).toBe(id);
       expect(
@@ -182,7 +183,7 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
       if (!platform.supports.threads) return;
       const root = await platform.say('the beginning');
       idOf(await send('inside', { thread: root }));
-      expect((await platform.seen()).at(-1)).toMatchObject({ text: 'inside', thread: root });
+      expect((await platform.seen?.())?.at(-1)).toMatchObject({ text: 'inside', thread: root });
       await platform.say('more', { thread: root });
       await received(2);
       expect(gateway.inbox.enqueued.at(-1)?.event).toMatchObject({ text: 'more', thread: root });
@@ -196,14 +197,14 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
         if (outcome?.$case !== 'delivered') throw new Error('not delivered');
         more = outcome.value.more;
       }
-      expect((await platform.seen()).map((message) => message.text).join(' ')).toBe(long);
+      if (platform.seen !== undefined) expect((await platform.seen()).map((message) => message.text).join(' ')).toBe(long);
     });
 
     test('edits its message', async () => {
       if (!platform.supports.edits) return;
       const id = idOf(await send('first'));
       idOf(await send('second', { kind: proto.OutboundKind.EDIT, targetMessageId: id }));
-      expect((await platform.seen()).map((message) => message.text)).toEqual(['second']);
+      if (platform.seen !== undefined) expect((await platform.seen()).map((message) => message.text)).toEqual(['second']);
     });
 
     test('reacts, and twice is once', async () => {
@@ -228,6 +229,7 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
       });
       const chunks = [bytes.subarray(0, 200_000), bytes.subarray(200_000)];
       idOf(await gateway.deliverFile({ channel: 'team', chat: platform.chat, content }, chunks));
+      if (platform.seen === undefined) return;
       const [message] = await platform.seen();
       expect(message).toMatchObject({ text: 'the report', file: { name: 'report.txt' } });
       expect(message?.file?.bytes.equals(bytes)).toBe(true);
@@ -251,7 +253,7 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
         value: { reason: 'RateLimited', afterMs: 7_000, maybeSent: false },
       });
       expect(mock.callsOf(method).length).toBe(calls + 1);
-      expect(await platform.seen()).toEqual([]);
+      expect(await platform.seen?.()).toEqual([]);
     });
 
     faulty('503: a retry', async ({ mock, send: method }) => {

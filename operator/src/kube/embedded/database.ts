@@ -79,7 +79,7 @@ export class Database {
       db.exec('BEGIN EXCLUSIVE; COMMIT'); // takes the lock now, not at the first write
     } catch (e) {
       db.close();
-      if (e instanceof Error && 'code' in e && String(e.code).startsWith('SQLITE_BUSY')) {
+      if (typeof e === 'object' && e !== null && 'code' in e && String(e.code).startsWith('SQLITE_BUSY')) {
         throw new Error(`cannot open ${path}: another dovecote process uses it`, { cause: e });
       }
       throw e;

@@ -19,8 +19,17 @@ export interface OrphanDeps {
 
 const LOOK_MS = 20;
 
-/** Ends every recorded process of `podsDir` that is still the one recorded, all at once. Resolves when none of them runs. */
-export async function endOrphans(podsDir: string, deps: OrphanDeps, signal: AbortSignal): Promise<void> {
+/** Below a kubelet's folder: one folder per Pod, by uid. */
+export function podsDirOf(kubeletDir: string): string {
+  return join(kubeletDir, 'pods');
+}
+
+/**
+ * Ends every recorded process of a kubelet's folder that is still the one recorded, all at once. Resolves when none of them runs. Whoever
+ * opens cells before the kubelet starts calls it first: until then a runner of the run before may be writing.
+ */
+export async function endOrphans(kubeletDir: string, deps: OrphanDeps, signal: AbortSignal): Promise<void> {
+  const podsDir = podsDirOf(kubeletDir);
   const found = readdirIfThere(podsDir).flatMap((uid) => {
     const file = join(podsDir, uid, PID_FILE);
     const record = readRecord(file);

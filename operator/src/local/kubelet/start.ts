@@ -16,7 +16,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { TaskGroup } from '../../lib/task-group.ts';
 import { codeOf } from './error-code.ts';
-import { endOrphans } from './orphans.ts';
+import { endOrphans, podsDirOf } from './orphans.ts';
 import { runPod } from './pod-worker.ts';
 import type { VolumeDeps } from './volumes.ts';
 
@@ -59,13 +59,13 @@ interface Tenant {
 /** Resolves when no child of an earlier run is left and Pods are being watched. */
 export async function startKubelet(deps: KubeletDeps): Promise<RunningKubelet> {
   const { store, clock, random, log, dir } = deps;
-  const podsDir = join(dir, 'pods');
+  const podsDir = podsDirOf(dir);
   const stopGraceMs = deps.stopGraceMs ?? 5_000;
   const group = new TaskGroup();
   const stopped = new AbortController();
   const logPath = (podName: string): string => join(dir, 'logs', `${podName}.log`);
   // Before anything is started: two runners on one cell would break it.
-  await endOrphans(podsDir, { clock, log, graceMs: stopGraceMs }, stopped.signal);
+  await endOrphans(dir, { clock, log, graceMs: stopGraceMs }, stopped.signal);
 
   const cache = new ResourceCache<Pod>({ log, clock });
   /** By name, as a cell is: the next Pod of a name waits for the process of the one before it. */

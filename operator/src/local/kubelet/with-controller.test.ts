@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentGroup, Session } from '@dovecote/crds';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../../controller/config.ts';
 import { localRuntime } from '../../controller/session/runtime.ts';
@@ -14,6 +14,9 @@ import { noCrash } from '../../lib/crash-point.ts';
 import { silentLog } from '../../lib/log.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { type RunningKubelet, startKubelet } from './start.ts';
+
+// A machine that does much else at the same time is slow, not wrong.
+jest.setTimeout(60_000);
 
 const TALKER = new URL('./test-program/talker.mjs', import.meta.url).pathname;
 
@@ -68,7 +71,7 @@ const createSession = (name: string) =>
   );
 const setAwake = (name: string, awake: boolean) => store.patch(sessions, name, { spec: { awake } }, { fieldManager: 'dovecote-delivery' });
 const until = async (name: string, what: string, holds: (session: Session) => boolean): Promise<Session> => {
-  for (const deadline = Date.now() + 15_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 45_000; Date.now() < deadline; ) {
     const session = await store.get(sessions, name);
     if (session !== undefined && holds(session)) return session;
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -1,19 +1,19 @@
 /** Test only: the whole controller on an embedded store, with the clock and the kubelet in the test's hands. */
 import type { AgentGroup, Session } from '@dovecote/crds';
 import { Registry } from 'prom-client';
-import { EmbeddedStore } from '../kube/embedded/embedded-store.ts';
-import { ManualClock } from '../kube/manual-clock.ts';
-import { createKubeMetrics } from '../kube/metrics.ts';
-import { agentGroups, events, type KubeEvent, type Pod, pods, secrets, sessions } from '../kube/resource-types.ts';
-import type { NewObject } from '../kube/store.ts';
-import { noCrash, type Reached } from '../lib/crash-point.ts';
-import { silentLog } from '../lib/log.ts';
-import { systemRandom } from '../lib/random.ts';
-import { sessionName } from '../lib/session-name.ts';
-import { type ControllerConfig, NETWORK_DEFAULTS, WORKERS_DEFAULT } from './config.ts';
+import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
+import { ManualClock } from '../../kube/manual-clock.ts';
+import { createKubeMetrics } from '../../kube/metrics.ts';
+import { agentGroups, events, type KubeEvent, type Pod, pods, secrets, sessions } from '../../kube/resource-types.ts';
+import type { NewObject } from '../../kube/store.ts';
+import { noCrash, type Reached } from '../../lib/crash-point.ts';
+import { silentLog } from '../../lib/log.ts';
+import { systemRandom } from '../../lib/random.ts';
+import { sessionName } from '../../lib/session-name.ts';
+import { type ControllerConfig, NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../config.ts';
+import { clusterRuntime } from '../session/runtime.ts';
+import { type RunningController, startController } from '../start.ts';
 import { CountingStore } from './counting-store.ts';
-import { clusterRuntime } from './session/runtime.ts';
-import { type RunningController, startController } from './start.ts';
 
 const DELIVERY = 'dovecote-delivery';
 const PERSON = 'kubectl';

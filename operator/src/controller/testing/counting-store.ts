@@ -1,5 +1,5 @@
 /** Test only: a ResourceStore that notes every write on its way. */
-import type { KubeObject, ResourceStore, ResourceType } from '../kube/store.ts';
+import type { KubeObject, ResourceStore, ResourceType } from '../../kube/store.ts';
 
 type Verb = 'create' | 'apply' | 'applyStatus' | 'patch' | 'delete';
 
