@@ -8,4 +8,6 @@ export default {
   // Workspaces are symlinks: without realpath-based ignore the transform would skip them as node_modules.
   transformIgnorePatterns: ['/node_modules/'],
   maxWorkers: 2,
+  // Set by hack/test.ts, which needs each test's outcome.
+  reporters: ['default', ...(process.env.DOVECOTE_TEST_RECORD ? ['<rootDir>/hack/record-reporter.mjs'] : [])],
 };

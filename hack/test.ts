@@ -31,15 +31,7 @@ function runJest(env: NodeJS.ProcessEnv): RunRecord | undefined {
   const file = join(records, `${where}.run.json`);
   rmSync(file, { force: true });
   const config = join(root, where === 'local' ? 'jest.config.mjs' : 'e2e/jest.cluster.mjs');
-  const args = [
-    join(root, 'node_modules/jest/bin/jest.js'),
-    '--config',
-    config,
-    '--reporters',
-    'default',
-    '--reporters',
-    join(root, 'hack/record-reporter.mjs'),
-  ];
+  const args = [join(root, 'node_modules/jest/bin/jest.js'), '--config', config];
   spawnSync(process.execPath, [...args, ...process.argv.slice(3)], {
     cwd: root,
     env: { ...env, DOVECOTE_TEST_RECORD: file },

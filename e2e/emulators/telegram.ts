@@ -2,16 +2,35 @@
  * Telegram as `telegram-test-api` plays it (not ours): nine methods of the Bot API, updates by long poll or webhook. It shows no secret
  * token to a webhook and knows no files, so a Channel under test polls.
  */
-import { TelegramServer } from 'telegram-test-api';
+import TelegramServerModule from 'telegram-test-api';
 import { until } from '../harness/until.ts';
 import { freePort } from './slack.ts';
+
+/** What we use of its server: its types export the class under another name than its code does. */
+interface Server {
+  readonly config: { readonly apiURL: string };
+  readonly storage: {
+    readonly botMessages: readonly {
+      readonly botToken: string;
+      readonly message: { readonly chat_id: number | string; readonly text: string };
+    }[];
+  };
+  getClient(token: string, options: object): { makeMessage(text: string): object; sendMessage(message: object): Promise<unknown> };
+  start(): Promise<void>;
+  stop(): Promise<boolean>;
+}
+
+/** A CommonJS package whose default export sits inside its default export, or does not, by who loads it. */
+const TelegramServer = ((TelegramServerModule as unknown as { default?: unknown }).default ?? TelegramServerModule) as new (
+  config: object,
+) => Server;
 
 export class TelegramEmulator {
   readonly apiUrl: string;
   readonly botToken: string;
-  readonly #server: TelegramServer;
+  readonly #server: Server;
 
-  private constructor(server: TelegramServer, botToken: string) {
+  private constructor(server: Server, botToken: string) {
     this.#server = server;
     this.botToken = botToken;
     this.apiUrl = server.config.apiURL;

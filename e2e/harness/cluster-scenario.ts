@@ -74,7 +74,7 @@ export class Scenario {
     options: { readonly sessionMode?: 'Shared' | 'PerThread'; readonly channel?: Json } = {},
   ): Promise<SlackChat> {
     const slack = await this.slack();
-    const channel = this.name('slack');
+    const channel = this.name(`slack${this.#undo.length}`);
     await this.make(
       slackSecret(channel, slack),
       slackChannel(channel, slack, options.channel),

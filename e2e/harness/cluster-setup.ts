@@ -1,6 +1,7 @@
 /** jest's globalSetup of the scenarios on a cluster: one installation by Helm for the whole run, in a namespace that enforces `restricted`. */
 
 import { execute, fact, helm, kubectl, NAMESPACE, RELEASE, untilInstallationReady } from './cluster.ts';
+import { writeDiagnostics } from './cluster-diagnostics.ts';
 import { until } from './until.ts';
 
 /** An image name as the chart's values take it. */
@@ -32,5 +33,9 @@ export default async function setup(): Promise<void> {
   );
   // Definitions that another installation left stay when it goes: this one takes them over.
   await helm('install', RELEASE, 'charts/dovecote', '--take-ownership', ...chartValues());
-  await untilInstallationReady();
+  try {
+    await untilInstallationReady();
+  } catch (e) {
+    throw new Error(`the installation does not become ready: see ${await writeDiagnostics('installation')}`, { cause: e });
+  }
 }

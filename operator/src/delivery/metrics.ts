@@ -35,7 +35,12 @@ export function createDeliveryMetrics(registry: Registry) {
     }),
     freeBytes: new Gauge({ name: 'dovecote_storage_free_bytes', help: 'Free space of the volume of the shard.', registers }),
     full: new Gauge({ name: 'dovecote_storage_full', help: '1 while the volume is full and new events are refused.', registers }),
-    sweepSeconds: new Histogram({ name: 'dovecote_sweep_seconds', help: 'How long a look at every cell takes.', buckets: SECONDS, registers }),
+    sweepSeconds: new Histogram({
+      name: 'dovecote_sweep_seconds',
+      help: 'How long a look at every cell takes.',
+      buckets: SECONDS,
+      registers,
+    }),
     cells: new Gauge({ name: 'dovecote_storage_cells', help: 'Cells on the volume.', registers }),
   };
 }

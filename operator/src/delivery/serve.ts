@@ -14,7 +14,7 @@ import { stageAttachment } from './inbox/stage-attachment.ts';
 import type { Outbox } from './outbox/outbox.ts';
 import { explain } from './sessions/explain.ts';
 import { deadLetters, listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
-import { watchMessages, type WatchDeps } from './sessions/watch.ts';
+import { type WatchDeps, watchMessages } from './sessions/watch.ts';
 import type { Wake } from './wake/wake.ts';
 
 export interface ServeDeps {
@@ -70,7 +70,8 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
     stageAttachment: (call, callback) => {
       const staged = async (): Promise<inbox.StageAttachmentResponse> => {
         mustBeRole(call.metadata);
-        if (deps.inboxDeps.space.full) throw new StatusError(status.RESOURCE_EXHAUSTED, 'the volume is full; send the attachment again later');
+        if (deps.inboxDeps.space.full)
+          throw new StatusError(status.RESOURCE_EXHAUSTED, 'the volume is full; send the attachment again later');
         const { staging } = deps.inboxDeps;
         return stageAttachment(call, { staging, random: deps.random, maxBytes: deps.maxStagedBytes });
       };
@@ -85,7 +86,9 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
 
   server.addService(sessions.SessionsService, {
     listSessions: forRoles('ListSessions', (request: sessions.ListSessionsRequest) => listSessions(deps.sessionsDeps, request)),
-    listMessages: forRoles('ListMessages', (request: sessions.ListMessagesRequest, signal) => listMessages(deps.sessionsDeps, request, signal)),
+    listMessages: forRoles('ListMessages', (request: sessions.ListMessagesRequest, signal) =>
+      listMessages(deps.sessionsDeps, request, signal),
+    ),
     watchMessages: (call) => {
       const gone = new AbortController();
       const leave = (): void => gone.abort(new Error('the reader is gone'));

@@ -1,5 +1,5 @@
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { inbox } from '@dovecote/proto';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { type Bench, createBench, until } from './testing/delivery-bench.ts';
 
 jest.setTimeout(30_000);

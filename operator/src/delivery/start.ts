@@ -252,7 +252,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       onAppended: (session, rows) => {
         try {
           refresh(session);
-          for (const { message } of rows) if (message.channel !== null && message.chat !== null) index.addChat(session, message.channel, message.chat);
+          for (const { message } of rows)
+            if (message.channel !== null && message.chat !== null) index.addChat(session, message.channel, message.chat);
           feed.changed(session);
           if (!rows.some(({ trigger }) => trigger)) return;
           wake.active(session);
@@ -316,7 +317,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       hub,
       inbox,
       inboxDeps,
-      maxStagedBytes: () => Math.max(limits.defaultAttachmentBytes, ...resources.channels.list().map(({ metadata }) => maxAttachmentBytes(metadata.name))),
+      maxStagedBytes: () =>
+        Math.max(limits.defaultAttachmentBytes, ...resources.channels.list().map(({ metadata }) => maxAttachmentBytes(metadata.name))),
       sessionsDeps: { cells, index, drops, clock, log, wake },
       watchDeps: { cells, index, feed, clock, activity },
       wake,
@@ -346,7 +348,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       }
     });
     tasks.run('sweep', async (signal) => {
-      await stoppable(sweep.each('resume', signal, (session) => outbox.resume(session)), signal);
+      await stoppable(
+        sweep.each('resume', signal, (session) => outbox.resume(session)),
+        signal,
+      );
       for (;;) {
         await stoppable(sweep.run(signal), signal);
         await stoppable(clock.sleep(limits.sweepMs, signal));

@@ -133,6 +133,11 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     requestTimeout: 30_000,
     forceCloseConnections: 'idle',
   });
+  let closed: Promise<void> | undefined;
+  // A connection that is kept alive after its last answer would keep the server open for a minute.
+  app.addHook('onSend', async (_request, reply) => {
+    if (closed !== undefined) reply.header('connection', 'close');
+  });
   webhookRoutes(app, {
     find,
     synced: () => objects.synced,
@@ -158,7 +163,6 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   });
   grpc.addService(platform.PlatformService, service.handlers());
 
-  let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     log.info('gateway closes');
     const drained = Promise.all([app.close(), supervisor.close()]);

@@ -23,6 +23,7 @@ import { type Foundation, firstAbort } from '../roles/foundation.ts';
 import { composeGateway } from '../roles/gateway.ts';
 import { secretValues } from '../roles/secret-values.ts';
 import { upstreams } from '../roles/upstreams.ts';
+import { endOrphans } from './kubelet/orphans.ts';
 import { startKubelet } from './kubelet/start.ts';
 import { applyManifests, type Manifest, readManifests } from './manifests.ts';
 import { collectSecrets, withSecrets } from './secrets.ts';
@@ -31,6 +32,7 @@ import { LocalTokens } from './tokens.ts';
 const SHARD = '0';
 const NAMESPACE = 'local';
 const CLAIM = 'data-{shard}';
+const ORPHAN_GRACE_MS = 5_000;
 
 export interface LocalOptions extends Foundation {
   /** folder of YAML */
@@ -78,6 +80,8 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
     closing.push(() => embedded.close());
     const store = withSecrets(embedded, values);
     await applyManifests(store, wanted);
+    // After a SIGKILL runners of the last run may still write: they end before delivery opens a cell.
+    await endOrphans(join(state, 'kubelet'), { clock, log, graceMs: ORPHAN_GRACE_MS }, AbortSignal.timeout(60_000));
     // Their processes ended with the last run, and the addresses in them are of its ports: the controller makes them anew.
     const { items: leftOver } = await store.list(pods);
     for (const { metadata } of leftOver) await store.delete(pods, metadata.name, { uid: metadata.uid, gracePeriodSeconds: 0 });

@@ -2,7 +2,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ATTACHMENTS, HEARTBEAT, INBOUND_DB, INBOUND_MIGRATIONS, isDiskFull, latest, OUTBOUND_DB, SchemaSkewError } from '@dovecote/proto';
-import Sqlite from 'better-sqlite3';
 import { AttachClient } from '../attach/attach-client.ts';
 import type { ReportProgress } from '../attach/progress.ts';
 import { startContainerService } from '../container-service/container-service.ts';
@@ -166,7 +165,7 @@ async function openInbox(path: string, clock: Clock, log: Log, drain: AbortSigna
       const inbox = made ? unlessPassing(() => Inbox.open(path)) : undefined;
       if (inbox !== undefined) return inbox;
     } catch (e) {
-      if (!(e instanceof Sqlite.SqliteError) || e.code !== 'SQLITE_CANTOPEN') throw e;
+      if ((e as { code?: unknown }).code !== 'SQLITE_CANTOPEN') throw e;
     }
     if (tries === 50) log.warn({ path }, 'inbound.db is not there yet');
     await clock.sleep(FILE_WAIT_MS, drain).catch(() => {});

@@ -214,6 +214,11 @@ export class Outbox {
     ) as (HistoryRow & { turn_state: TurnState })[];
   }
 
+  /** The inbound rows that the finished steps of a turn have read. */
+  readBy(turn: string): readonly number[] {
+    return this.#sql('SELECT in_seq FROM history WHERE turn_id = ? AND in_seq IS NOT NULL ORDER BY in_seq').pluck().all(turn) as number[];
+  }
+
   /** The seq of a row written before, by its id. */
   written(id: string): number | undefined {
     return this.#sql('SELECT seq FROM messages_out WHERE id = ?').pluck().get(id) as number | undefined;

@@ -1,5 +1,4 @@
 import { type AgentConfig, isDiskFull } from '@dovecote/proto';
-import Sqlite from 'better-sqlite3';
 import { z } from 'zod';
 import { JailError } from '../files/path-jail.ts';
 import { TooLargeError } from '../files/text.ts';
@@ -69,7 +68,7 @@ export class Toolbox {
       return { text: await tool.run(parsed.data, context), isError: false };
     } catch (e) {
       if (e instanceof ToolError || e instanceof JailError || e instanceof TooLargeError) return failed(e.message);
-      if (e instanceof Sqlite.SqliteError) throw e;
+      if (isSqlite(e)) throw e; // the outbox, not the tool
       if (isDiskFull(e)) return failed('The volume is full. Remove files that are not needed, then try again.');
       if (context.signal.aborted) return failed('Stopped before it ended.');
       const error = toError(e);
@@ -87,6 +86,10 @@ export function toolboxes(tools: readonly Tool[], log: Log): (agent: AgentConfig
     made.set(agent, known);
     return known;
   };
+}
+
+function isSqlite(e: unknown): boolean {
+  return e instanceof Error && 'code' in e && String(e.code).startsWith('SQLITE_');
 }
 
 function failed(text: string): ToolResult {

@@ -3,6 +3,8 @@ import type { TranscriptMessage } from '../providers/provider.ts';
 import { cutPoint, toMessages } from './transcript.ts';
 
 const FROM_STATE = 'transcript_from';
+/** A transcript below this is not why a provider refuses. */
+const SHORT_CHARS = 50_000;
 
 /**
  * The transcript as it is in the file, begun late enough to fit the model. Kept in memory from turn to turn, as reading a
@@ -35,9 +37,23 @@ export class TranscriptStore {
     this.#messages = undefined;
   }
 
+  /** Leaves the older half out from now on. False: it is short already, or of one turn alone. */
+  shorten(running: string): boolean {
+    if (this.#chars < SHORT_CHARS) return false;
+    const from = this.#from();
+    const cut = cutPoint(this.#outbox.history(from), this.#chars - 1);
+    if (cut === undefined) return false;
+    this.#outbox.commit({ state: { [FROM_STATE]: cut } });
+    this.#messages = this.#read(running);
+    return true;
+  }
+
+  #from(): number {
+    return Number(this.#outbox.getState(FROM_STATE) ?? 0);
+  }
+
   #read(running: string): TranscriptMessage[] {
-    const from = Number(this.#outbox.getState(FROM_STATE) ?? 0);
-    let rows = this.#outbox.history(from);
+    let rows = this.#outbox.history(this.#from());
     const cut = cutPoint(rows, this.#limitChars);
     if (cut !== undefined) {
       this.#outbox.commit({ state: { [FROM_STATE]: cut } });

@@ -1,16 +1,16 @@
 /** One run of the model loop: steps until the model has nothing more to do, each step one transaction. */
 import type { AgentConfig, Block, TurnRow } from '@dovecote/proto';
 import { type Batch, type Place, type Projection, unlessPassing } from '../inbox/inbox.ts';
-import type { NewHistory, NewOut } from '../outbox/outbox.ts';
+import type { NewHistory } from '../outbox/outbox.ts';
 import { renderInbound, renderNote } from '../prompts/inbound-message.ts';
 import { systemPrompt } from '../prompts/system-prompt.ts';
 import { type Answer, ProviderError, type TranscriptMessage } from '../providers/provider.ts';
 import { type AdministratorWait, administratorWait, awaitsAdministrator } from './administrator-wait.ts';
-import { parseAnswer } from './answer-blocks.ts';
 import { callModel, RETRY_STATE, WaitCutError } from './call-model.ts';
+import { composeAnswer, NO_DESTINATION } from './compose-answer.ts';
 import type { Drain } from './drain.ts';
 import { loopGuard } from './loop-guard.ts';
-import { CUT_OFF, NO_ANSWER, REFUSED, refusalSentence, STOPPED, TOO_LONG_A_TURN } from './sentences.ts';
+import { refusalSentence, STOPPED, TOO_LONG_A_TURN } from './sentences.ts';
 import type { SessionDeps } from './session-deps.ts';
 import { danglingCalls, interruptedResult, type ToolUse } from './transcript.ts';
 
@@ -67,8 +67,7 @@ export class Turn {
   static resume(deps: SessionDeps, drain: Drain, row: TurnRow, interruptions: number): Turn {
     const turn = new Turn(deps, drain, { id: row.id, steps: row.steps, interruptions, firstMayHaveRun: interruptions > 0 });
     turn.#origin = row.origin_seq ?? 0;
-    const seqs = deps.outbox.history().flatMap((entry) => (entry.turn_id === row.id && entry.in_seq !== null ? [entry.in_seq] : []));
-    const rows = deps.inbox.reread(seqs).filter((entry) => entry.trigger === 1);
+    const rows = deps.inbox.reread(deps.outbox.readBy(row.id)).filter((entry) => entry.trigger === 1);
     for (const entry of rows) if (entry.channel !== null) turn.#replyTo = entry.seq;
     turn.#place = rows.find((entry) => entry.channel !== null) ?? turn.#place;
     return turn;
@@ -120,95 +119,91 @@ export class Turn {
     const guard = loopGuard(this.#ownMessages(), this.#steps, agent.maxSteps) ?? this.#timeGuard(agent);
     if (guard !== undefined && this.#steps > 0) return this.#endGuarded(guard);
     if (this.#steps > 0) this.#join(projection);
+    else if (this.#unused.history.length === 0) return this.#endUnread();
 
     const provider = await deps.provider(agent.provider);
     const toolbox = deps.toolbox(agent);
     const step = this.#steps + 1;
     const working = { phase: 'turn', turn: this.id, activity: 'model', deadlineMs: 0 } as const;
     deps.report(working);
-    const answer = await callModel(
-      provider,
-      {
-        system: systemPrompt({ ...deps.promptBase(), agent, destinations: projection.destinations, tools: toolbox.names }),
-        tools: toolbox.specs,
-        messages: [...deps.transcript.load(this.id), ...this.#unused.history.map(({ role, blocks, turn }) => ({ role, blocks, turn }))],
-        model: agent.model,
-        effort: agent.effort,
-        turn: this.id,
-        interruptions: this.#interruptions,
-      },
-      {
-        call: this.#call(step),
-        statusId: `${this.id}/${step}/busy`,
-        replyTo: this.#replyTo,
-        noProgressMs: agent.noProgressTimeoutMs,
-        signal,
-        drain: this.#drain.soft,
-        onEvent: () => deps.report(working),
-        onWait: (until) => {
-          this.#waited += Math.max(0, until - deps.clock.now());
-          deps.report({ phase: 'waiting', turn: this.id, activity: 'model', deadlineMs: until });
+    const ask = (): Promise<Answer> =>
+      callModel(
+        provider,
+        {
+          system: systemPrompt({ ...deps.promptBase(), agent, destinations: projection.destinations, tools: toolbox.names }),
+          tools: toolbox.specs,
+          messages: [...deps.transcript.load(this.id), ...this.#unused.history.map(({ role, blocks, turn }) => ({ role, blocks, turn }))],
+          model: agent.model,
+          effort: agent.effort,
+          turn: this.id,
+          interruptions: this.#interruptions,
         },
-      },
-      deps,
-    );
-    if (answer.stop === 'context') throw ProviderError.permanent('TooLarge', 'the conversation is longer than the model can read');
+        {
+          call: this.#call(step),
+          statusId: `${this.id}/${step}/busy`,
+          replyTo: this.#replyTo,
+          noProgressMs: agent.noProgressTimeoutMs,
+          signal,
+          drain: this.#drain.soft,
+          onEvent: () => deps.report(working),
+          onWait: (until) => {
+            this.#waited += Math.max(0, until - deps.clock.now());
+            deps.report({ phase: 'waiting', turn: this.id, activity: 'model', deadlineMs: until });
+          },
+        },
+        deps,
+      );
+    const answer = await this.#askShorter(ask);
     const ended = this.#commitAnswer(answer, step, projection);
     return ended ? 'ended' : this.#runTools(signal);
+  }
+
+  /** Asks; when the conversation is longer than the model can read, asks again with its older half left out. */
+  async #askShorter(ask: () => Promise<Answer>): Promise<Answer> {
+    for (;;) {
+      let refused: ProviderError;
+      try {
+        const answer = await ask();
+        if (answer.stop !== 'context') return answer;
+        refused = ProviderError.permanent('TooLarge', 'the conversation is longer than the model can read');
+      } catch (e) {
+        // Too long a prompt is told apart from other bad requests by its text alone, so a long one is tried shorter too.
+        if (!(e instanceof ProviderError) || (e.reason !== 'TooLarge' && e.reason !== 'BadRequest')) throw e;
+        refused = e;
+      }
+      if (!this.#deps.transcript.shorten(this.id)) throw refused;
+      this.#deps.log.warn({ err: refused, turn: this.id }, 'the older half of the transcript is left out from now on');
+    }
   }
 
   /** Makes one step durable: what it read is done, what it said is written. True: the turn is over. */
   #commitAnswer(answer: Answer, step: number, projection: Projection): boolean {
     const { outbox, reached } = this.#deps;
-    const text = answer.blocks.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');
-    const parsed = parseAnswer(text);
-    const known = new Set(projection.destinations.map((row) => row.name));
-    const unknown = parsed.addressed.filter(({ to }) => !known.has(to));
-    const told = unknown.length > 0 && this.#wasToldOfDestinations();
+    const { ends, out, note } = composeAnswer(answer, {
+      destinations: new Set(projection.destinations.map((row) => row.name)),
+      replyTo: this.#replyTo,
+      told: this.#wasToldOfDestinations(),
+      answered: () => outbox.hasAnswered(this.id),
+    });
+    // A note stands behind the results of the calls, so with calls it waits for the next step.
     const calls = answer.blocks.some((block) => block.type === 'tool_use');
-    const ends = !calls && answer.stop !== 'paused' && (unknown.length === 0 || told);
-    const out: NewOut[] = [];
-    const say = (row: Pick<NewOut, 'destination' | 'inReplyTo'>, said: string): void => {
-      out.push({ id: `${this.id}/${step}/${out.length}`, kind: 'chat', ...row, content: { text: said } });
-    };
-    for (const { to, text: said } of parsed.addressed) if (known.has(to)) say({ destination: to }, said);
-    if (ends) {
-      const plain = [
-        parsed.plain,
-        ...(answer.stop === 'length' ? [CUT_OFF] : []),
-        ...(answer.stop === 'refused' && parsed.plain === '' ? [REFUSED] : []),
-        ...unknown.map(({ to }) => `(I could not send a message to "${to}": there is no such destination.)`),
-      ].filter((part) => part !== '');
-      const silent = plain.length === 0 && out.length === 0 && !parsed.internal && !outbox.hasAnswered(this.id);
-      if (silent) plain.push(NO_ANSWER);
-      if (plain.length > 0) say({ inReplyTo: this.#replyTo }, plain.join('\n\n'));
-    }
     const history: NewHistory[] = [
       ...this.#unused.history.map((row) => ({ ...row, step })),
       { turn: this.id, step, role: 'assistant', blocks: answer.blocks, model: answer.model, usage: answer.usage },
+      ...(note === undefined || calls ? [] : [this.#note(step, note)]),
     ];
-    if (!ends && !calls && unknown.length > 0)
-      history.push(
-        this.#note(
-          step,
-          noSuchDestination(
-            unknown.map(({ to }) => to),
-            known,
-          ),
-        ),
-      );
     reached('runner/before-step-commit');
     outbox.commit({
       history,
       settle: { seqs: this.#unused.seqs, state: 'done', turn: this.id },
-      out,
+      out: out.map(({ text, ...to }, n) => ({ id: `${this.id}/${step}/${n}`, kind: 'chat', ...to, content: { text } })),
       turn: { id: this.id, state: ends ? 'done' : 'running', steps: step, model: answer.model },
       state: { [RETRY_STATE]: undefined, [RESUME_STATE]: undefined, [CHECKPOINT_STATE]: undefined },
     });
     reached('runner/after-step-commit');
     this.#remember(history);
     this.#steps = step;
-    this.#unused = NOTHING;
+    this.#unused = note !== undefined && calls ? { ...NOTHING, history: [this.#note(step + 1, note)] } : NOTHING;
     this.#interruptions = 0;
     this.#firstMayHaveRun = false;
     return ends;
@@ -278,7 +273,8 @@ export class Turn {
     reached('runner/after-claim');
     this.#interruptions = Math.max(this.#interruptions, ...batch.rows.map((row) => row.interrupted));
     // Delivery edits rows in place until it sees the claim: what stands there now is what the model reads.
-    const rows = unlessPassing(() => inbox.reread(batch.rows.map((row) => row.seq))) ?? batch.rows;
+    const reread = unlessPassing(() => inbox.reread(batch.rows.map((row) => row.seq))) ?? batch.rows;
+    const rows = reread.filter((row) => row.status === 'pending'); // one that was deleted meanwhile is done unread
     const view = { ...projection, attachmentsDir: this.#deps.promptBase().attachments };
     const step = this.#steps + 1;
     const history: NewHistory[] = [
@@ -296,6 +292,15 @@ export class Turn {
     for (const row of rows) if (row.trigger === 1 && row.channel !== null) this.#replyTo = row.seq;
     const asked = this.#unused.asked || rows.some((row) => row.trigger === 1 && row.kind === 'chat' && row.channel !== null);
     this.#unused = { seqs: [...this.#unused.seqs, ...seqs], history: [...this.#unused.history, ...history], asked };
+  }
+
+  /** All that the turn began with was deleted before it was read. */
+  #endUnread(): TurnOutcome {
+    this.#deps.outbox.commit({
+      settle: { seqs: this.#unused.seqs, state: 'done', turn: this.id },
+      turn: { id: this.id, state: 'done', steps: 0 },
+    });
+    return 'ended';
   }
 
   #endGuarded(sentence: string): TurnOutcome {
@@ -400,11 +405,4 @@ export class Turn {
         message.blocks.some((block) => block.type === 'text' && block.text.startsWith(`<system>${NO_DESTINATION}`)),
     );
   }
-}
-
-const NO_DESTINATION = 'No such destination: ';
-
-function noSuchDestination(names: readonly string[], known: ReadonlySet<string>): string {
-  const list = [...known].sort().join(', ');
-  return `${NO_DESTINATION}${names.join(', ')}. Nothing was sent there. ${list === '' ? 'There are no destinations.' : `There are: ${list}.`} Answer again.`;
 }

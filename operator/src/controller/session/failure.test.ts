@@ -100,6 +100,23 @@ describe('a Pod that fails', () => {
     expect((await bench.look(name)).status?.conditions?.[0]?.message).toContain('not found');
   });
 
+  test('is made anew as soon as its AgentGroup is corrected', async () => {
+    await bench.agentGroup('helper', { provider: { type: 'demo' }, image: 'localhost/no-such-runner' });
+    const name = await bench.session(agent, { awake: true });
+    await bench.advance();
+    await bench.kubelet(name, { phase: 'Pending', state: { waiting: { reason: 'ErrImagePull', message: 'not found' } } });
+    const first = await bench.mustPod(name);
+    await bench.agentGroup('helper', { provider: { type: 'demo' }, image: 'localhost/runner' });
+    await bench.advance();
+    await bench.podGone(name);
+    const second = await bench.mustPod(name);
+    expect(second.metadata.uid).not.toBe(first.metadata.uid);
+    expect(second.spec?.containers[0]?.image).toBe('localhost/runner');
+    await bench.runs(name);
+    await bench.advance(10_000);
+    expect(told(await bench.look(name))).toBe('Ready=True/Awake Active=True/Awake');
+  });
+
   test('to find a node says so, after the scheduler had time', async () => {
     const name = await bench.session(agent, { awake: true });
     await bench.advance();
@@ -141,6 +158,7 @@ describe('a Pod that fails', () => {
     const first = await bench.mustPod(name);
     const terminated = { exitCode: 0, reason: 'Completed', startedAt: bench.time(-60_000), finishedAt: bench.time() };
     await bench.kubelet(name, { phase: 'Succeeded', state: { terminated } });
+    await bench.advance(2_000);
     const second = await bench.mustPod(name);
     expect(second.metadata.uid).not.toBe(first.metadata.uid);
     await bench.runs(name);
@@ -153,9 +171,9 @@ describe('a Pod that fails', () => {
   test('by finishing because delivery drained it costs nothing more than any sleep', async () => {
     const name = await bench.awakeSession(agent);
     const terminated = { exitCode: 0, reason: 'Completed', startedAt: bench.time(-60_000), finishedAt: bench.time() };
-    // Both before the controller looks.
-    await bench.store.patch(sessions, name, { spec: { awake: false } }, { fieldManager: 'dovecote-delivery' });
     await bench.kubelet(name, { phase: 'Succeeded', state: { terminated } });
+    await bench.advance(500);
+    await bench.awake(name, false);
     expect(await bench.pod(name)).toBeUndefined();
     expect(told(await bench.look(name))).toBe('Ready=True/Asleep Active=False/Asleep');
     expect(bench.counting.takeWrites()).toEqual(['delete Pod', 'applyStatus Session']);

@@ -68,12 +68,14 @@ const failed = (ageMs: number, restarts: number) =>
       ...container({ terminated: { exitCode: 1, reason: 'Error', startedAt: time(-ageMs - 5_000), finishedAt: time(-ageMs) } }),
     },
   });
-const finished = pod({
-  status: {
-    phase: 'Succeeded',
-    ...container({ terminated: { exitCode: 0, reason: 'Completed', startedAt: time(-9_000), finishedAt: time() } }),
-  },
-});
+const finishedAgo = (ageMs: number) =>
+  pod({
+    status: {
+      phase: 'Succeeded',
+      ...container({ terminated: { exitCode: 0, reason: 'Completed', startedAt: time(-ageMs - 9_000), finishedAt: time(-ageMs) } }),
+    },
+  });
+const finished = finishedAgo(2_000);
 
 interface Case {
   readonly name: string;
@@ -139,6 +141,24 @@ const cases: readonly Case[] = [
     view: { is: 'unchanged' },
   },
   {
+    name: 'replaces a Pod that cannot start once its AgentGroup says something else',
+    given: { outdated: true, pod: pod({ status: container({ waiting: { reason: 'ErrImagePull', message: 'no' } }) }) },
+    action: { do: 'delete', because: 'Outdated' },
+    view: { is: 'failed', reason: 'ImagePull' },
+  },
+  {
+    name: 'keeps a Pod that cannot start while nobody changed anything',
+    given: { pod: pod({ status: container({ waiting: { reason: 'ErrImagePull', message: 'no' } }) }) },
+    action: nothing,
+    view: { is: 'failed', reason: 'ImagePull' },
+  },
+  {
+    name: 'keeps a Pod that works whatever its AgentGroup says now',
+    given: { outdated: true, pod: running() },
+    action: nothing,
+    view: { is: 'awake' },
+  },
+  {
     name: 'waits quietly for a Pod to end',
     given: { session: asleep, pod: ending(60, 1_000) },
     action: nothing,
@@ -190,6 +210,12 @@ const cases: readonly Case[] = [
     view: { is: 'failed', reason: 'PodFailed' },
   },
   { name: 'replaces a Pod that finished', given: { pod: finished }, action: { do: 'delete', because: 'Ended' }, view: { is: 'unchanged' } },
+  {
+    name: 'waits a moment whether a Pod that finished was put to sleep',
+    given: { pod: finishedAgo(1_000) },
+    action: nothing,
+    view: { is: 'unchanged' },
+  },
   {
     name: 'removes a Pod that finished',
     given: { session: asleep, pod: finished },
@@ -344,6 +370,7 @@ describe('plan()', () => {
       agentGroup: agentGroup(),
       pod: undefined,
       deliveryNodes: [],
+      outdated: false,
       ownKernelRuntimes: OWN_KERNEL_RUNTIMES,
       now: NOW,
       ...given,
@@ -354,7 +381,7 @@ describe('plan()', () => {
   });
 
   test('looks again whenever it is time that decides, and not that anything happens', () => {
-    const base = { session: session(), agentGroup: agentGroup(), deliveryNodes: [], ownKernelRuntimes: [], now: NOW };
+    const base = { session: session(), agentGroup: agentGroup(), deliveryNodes: [], outdated: false, ownKernelRuntimes: [], now: NOW };
     expect(plan({ ...base, pod: pod() }).resyncMs).toBe(2_000);
     expect(plan({ ...base, pod: failed(3_000, 3) }).resyncMs).toBe(1_000);
     expect(plan({ ...base, pod: ending(60, 1_000) }).resyncMs).toBe(1_000);

@@ -56,6 +56,8 @@ const QUIET_WAKE_MS = 2_000;
 const QUIET_SLEEP_MS = 5_000;
 /** After its grace period: by then a kubelet that answers has killed and reported it. */
 const LATE_MS = 30_000;
+/** A runner that finished was most often asked to: awake=false is on its way, and a Pod made before it comes would be made in vain. */
+const DRAINED_MS = 2_000;
 /** A runner that fell is called healthy again after this long, or its condition would flap with every start. */
 const SETTLED_MS = 10_000;
 /** A runner that worked this long begins to count anew. */
@@ -144,11 +146,11 @@ function planForeign({ ending, ours }: Extract<PodState, { is: 'foreign' }>): Pl
 function planEnded({ pod }: Observed, { exit, ageMs, ranMs }: Extract<PodState, { is: 'ended' }>): Plan {
   // The finished Pod stays until its successor is due: so the wait outlives a restart of the controller.
   const earlier = pod === undefined || ranMs >= LONG_RUN_MS ? 0 : earlierPodsOf(pod);
-  const waitMs = earlier === 0 ? 0 : backoffMs(earlier, REPLACE, NO_JITTER);
+  const drained = exit.exitCode === ExitCode.drained;
+  const waitMs = Math.max(earlier === 0 ? 0 : backoffMs(earlier, REPLACE, NO_JITTER), drained ? DRAINED_MS : 0);
   const action: PodAction = ageMs >= waitMs ? { do: 'delete', because: 'Ended' } : NOTHING;
   const resyncMs = ageMs >= waitMs ? PATIENCE_MS : waitMs - ageMs;
-  // A runner that finished was most often asked to: awake=false is already on its way.
-  if (exit.exitCode === ExitCode.drained) return { action, view: UNCHANGED, resyncMs };
+  if (drained) return { action, view: UNCHANGED, resyncMs };
   const reason = exit.reason in Reason ? exit.reason : Reason.PodFailed;
   return { action, view: { is: 'failed', reason, message: exit.message }, exit, resyncMs };
 }

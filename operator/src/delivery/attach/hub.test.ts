@@ -1,6 +1,6 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { attach, cellPaths } from '@dovecote/proto';
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { ScriptedRunner } from '../testing/scripted-runner.ts';
 
@@ -16,7 +16,15 @@ afterEach(() => bench.close());
 
 const runner = (podUid: string, instance = podUid): ScriptedRunner => {
   const paths = cellPaths(bench.root, session);
-  return new ScriptedRunner({ address: bench.delivery().address, session, podUid, instance, in: paths.in, out: paths.out, answer: () => undefined });
+  return new ScriptedRunner({
+    address: bench.delivery().address,
+    session,
+    podUid,
+    instance,
+    in: paths.in,
+    out: paths.out,
+    answer: () => undefined,
+  });
 };
 
 /** A stream with nothing but what is written here. */
@@ -53,7 +61,9 @@ describe('attaching', () => {
   test('the runner is told the highest seq and a secret that is good for this connection', async () => {
     const one = runner('p1');
     await until(() => one.received.length > 0);
-    expect(one.received[0]).toMatchObject({ message: { $case: 'welcome', value: { seq: 2, callerSecret: expect.stringMatching(/^.{40}$/) } } });
+    expect(one.received[0]).toMatchObject({
+      message: { $case: 'welcome', value: { seq: 2, callerSecret: expect.stringMatching(/^.{40}$/) } },
+    });
     const first = bench.delivery().runner(session)?.callerSecret;
     one.close();
     await until(() => bench.delivery().runner(session) === undefined, 'the detach');
@@ -91,7 +101,9 @@ describe('attaching', () => {
     const metadata = new Metadata();
     metadata.set('authorization', `Bearer session:${session}:p1`);
     for (let n = 0; n < 2_000; n += 100) {
-      const client = new attach.AttachClient(bench.delivery().address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+      const client = new attach.AttachClient(bench.delivery().address, credentials.createInsecure(), {
+        'grpc.use_local_subchannel_pool': 1,
+      });
       for (let i = 0; i < 100; i += 1) {
         const stream = client.attach(metadata);
         const welcomed = Promise.withResolvers<void>();

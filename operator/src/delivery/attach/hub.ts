@@ -2,14 +2,18 @@
  * The server's end of every Attach stream: doorbells both ways, and what a runner says of itself. All of it is memory: a stream
  * that is lost loses nothing, because rows are found by the poll.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+
 import { type attach, INBOUND_MIGRATIONS, latest } from '@dovecote/proto';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import { callerOf, StatusError, status, toStatus } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 
-type Stream = Pick<ServerDuplexStream<attach.AttachRequest, attach.AttachResponse>, 'write' | 'end' | 'emit' | 'on' | 'metadata' | 'writableNeedDrain'>;
+type Stream = Pick<
+  ServerDuplexStream<attach.AttachRequest, attach.AttachResponse>,
+  'write' | 'end' | 'emit' | 'on' | 'metadata' | 'writableNeedDrain'
+>;
 
 /** How to reach a session's ContainerService, and only this very runner process. */
 export interface RunnerEndpoint {

@@ -1,7 +1,7 @@
 /** Edits and deletions of platform messages: in the row itself while no turn has it, else the agent is told by a row of its own. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { ATTACHMENTS, inbox, type InboundContent, type MessageInRow, readOutbound } from '@dovecote/proto';
+import { ATTACHMENTS, type InboundContent, inbox, type MessageInRow, readOutbound } from '@dovecote/proto';
 import { StatusError, status } from '../../lib/grpc.ts';
 import type { Cell } from '../cells/cells.ts';
 import { prepared } from '../cells/statements.ts';
@@ -59,7 +59,8 @@ function applyInPlace(deps: InboxDeps, cell: Cell, row: MessageInRow, request: i
   const amendments = [...(old.amendments ?? []), request.eventId];
   const write = cell.inbound.transaction((content: AmendedContent, deleted: boolean) => {
     prepared(cell.inbound, 'UPDATE messages_in SET content = ? WHERE seq = ?').run(JSON.stringify(content), row.seq);
-    if (deleted) prepared(cell.inbound, "UPDATE messages_in SET status = 'done', trigger = 0, reason = 'Deleted' WHERE seq = ?").run(row.seq);
+    if (deleted)
+      prepared(cell.inbound, "UPDATE messages_in SET status = 'done', trigger = 0, reason = 'Deleted' WHERE seq = ?").run(row.seq);
     deps.reached('delivery/before-commit');
   });
   if (request.change?.$case === 'newText') {

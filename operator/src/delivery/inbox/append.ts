@@ -105,7 +105,12 @@ function quotedOf(cell: Cell, message: NewMessage, quoted: NonNullable<NewMessag
 }
 
 /** The row that the platform knows under this id in this chat: one of ours, or one that was sent. */
-export function findPlatformMessage(cell: Cell, channel: string | null, chat: string | null, platformMessageId: string): number | undefined {
+export function findPlatformMessage(
+  cell: Cell,
+  channel: string | null,
+  chat: string | null,
+  platformMessageId: string,
+): number | undefined {
   if (platformMessageId === '') return undefined;
   const inbound = 'SELECT seq FROM messages_in WHERE platform_message_id = ? AND channel IS ? AND chat IS ? ORDER BY seq DESC LIMIT 1';
   const outbound = 'SELECT seq FROM delivered WHERE platform_message_id = ? ORDER BY seq DESC LIMIT 1';

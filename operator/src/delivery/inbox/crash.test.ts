@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { cellPaths, INBOUND_DB, inbox, openInboundReader } from '@dovecote/proto';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { unary } from '../../lib/grpc.ts';
 import { enqueueRequest } from '../testing/delivery-bench.ts';
 import { createVolume, type SpawnedDelivery } from '../testing/spawn-delivery.ts';
@@ -34,7 +34,9 @@ const events = (): string[] => {
 function stage({ client, metadata }: SpawnedDelivery, chunks: number, chunk: Buffer): Promise<inbox.StageAttachmentResponse> {
   return new Promise((resolve, reject) => {
     const call = client.stageAttachment(metadata, (error, response) => (error ? reject(error) : resolve(response)));
-    call.write({ part: { $case: 'info', value: { agentGroup: 'helper', name: 'big.bin', mimeType: '', sizeBytes: chunks * chunk.length } } });
+    call.write({
+      part: { $case: 'info', value: { agentGroup: 'helper', name: 'big.bin', mimeType: '', sizeBytes: chunks * chunk.length } },
+    });
     let left = chunks;
     const pump = (): void => {
       while (left > 0) {

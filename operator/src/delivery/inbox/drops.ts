@@ -31,7 +31,9 @@ export class Drops {
     this.#db.pragma('synchronous = FULL');
     if (Number(this.#db.pragma('user_version', { simple: true })) < VERSION) createTables(this.#db);
     this.#batch = new TurnBatch(line, (drops) => {
-      this.#db.transaction(() => drops.forEach((drop) => this.#insert(drop)))();
+      this.#db.transaction(() => {
+        for (const drop of drops) this.#insert(drop);
+      })();
       return drops.map(() => ({ value: undefined }));
     });
   }
@@ -57,7 +59,11 @@ export class Drops {
       this.#db,
       `SELECT * FROM counters WHERE (@channel = '' OR channel = @channel) AND (@chat = '' OR chat = @chat)
          AND (@sender = '' OR sender = @sender) ORDER BY last_at DESC LIMIT @limit`,
-    ).all({ channel, chat, sender, limit: limit > 0 ? Math.min(limit, 1000) : 100 }) as (DropEvent & { count: number; first_at: number; last_at: number })[];
+    ).all({ channel, chat, sender, limit: limit > 0 ? Math.min(limit, 1000) : 100 }) as (DropEvent & {
+      count: number;
+      first_at: number;
+      last_at: number;
+    })[];
     return rows.map((row) => ({
       eventId: row.event_id,
       channel: row.channel,

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { cellPaths, INBOUND_DB, type InboundContent, inbox, type MessageInRow, openInboundReader, peekOutbound } from '@dovecote/proto';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { channels, sessions } from '../../kube/resource-types.ts';
 import { bearer } from '../../lib/grpc.ts';
 import { type Bench, createBench, enqueueRequest, localChannel, until } from '../testing/delivery-bench.ts';
@@ -189,7 +189,10 @@ describe('attachments', () => {
     let n = 0;
     await until(async () => {
       n += 1;
-      const answer = await bench.enqueue({ eventId: `e${n}`, attachments: [{ stagedId: (await stage([Buffer.from('too large')])).stagedId, name: 'big.txt', mimeType: '', sizeBytes: 9 }] });
+      const answer = await bench.enqueue({
+        eventId: `e${n}`,
+        attachments: [{ stagedId: (await stage([Buffer.from('too large')])).stagedId, name: 'big.txt', mimeType: '', sizeBytes: 9 }],
+      });
       const { attachmentErrors } = contentOf(rows(answer.session).at(-1));
       return attachmentErrors?.[0] === 'big.txt: 9 bytes is more than the 4 that this channel takes';
     });
@@ -215,7 +218,9 @@ describe('attachments', () => {
 describe('a volume without room', () => {
   test('events are refused so that the platform retries, and taken again by itself', async () => {
     free = 0;
-    await until(async () => (await bench.enqueue({ eventId: 'probe' }).catch((e: Error) => e.message.includes('RESOURCE_EXHAUSTED'))) === true);
+    await until(
+      async () => (await bench.enqueue({ eventId: 'probe' }).catch((e: Error) => e.message.includes('RESOURCE_EXHAUSTED'))) === true,
+    );
     await expect(stage([Buffer.from('abc')])).rejects.toThrow('RESOURCE_EXHAUSTED');
     expect(existsSync(join(bench.root, 'reserve'))).toBe(false);
     free = 1e12;

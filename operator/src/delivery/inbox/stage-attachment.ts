@@ -52,5 +52,8 @@ export async function stageAttachment(
 }
 
 function tooLarge(name: string, size: number, limit: number): StatusError {
-  return new StatusError(status.RESOURCE_EXHAUSTED, `cannot take ${JSON.stringify(name.slice(0, 200))}: it has ${size} bytes or more, the limit is ${limit}`);
+  return new StatusError(
+    status.RESOURCE_EXHAUSTED,
+    `cannot take ${JSON.stringify(name.slice(0, 200))}: it has ${size} bytes or more, the limit is ${limit}`,
+  );
 }

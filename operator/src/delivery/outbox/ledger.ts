@@ -155,7 +155,7 @@ export function interrupted(db: Database, now: number): number[] {
   if (some === undefined) return []; // no commit for each of a shard's sleeping sessions at start
   return prepared(
     db,
-    `UPDATE delivered SET state = 'failed', next_attempt_at = 0, last_error = ?, updated_at = ? WHERE state = 'sending' RETURNING seq`,
+    `UPDATE delivered SET state = 'in_doubt', next_attempt_at = 0, last_error = ?, updated_at = ? WHERE state = 'sending' RETURNING seq`,
   )
     .pluck()
     .all('delivery was stopped between sending it and recording that', now) as number[];

@@ -38,7 +38,9 @@ export function buildProjection(agent: AgentGroup, destinations: readonly Destin
   const unique = rows.filter((row, i) => row.name !== rows[i - 1]?.name);
   const chat = parseScope(scope);
   const routing = chat && { channel: chat.channel, chat: chat.chat, thread: chat.thread ?? null };
-  const hash = createHash('sha256').update(JSON.stringify([config, unique, routing])).digest('hex');
+  const hash = createHash('sha256')
+    .update(JSON.stringify([config, unique, routing]))
+    .digest('hex');
   return { config, destinations: unique, routing, hash };
 }
 

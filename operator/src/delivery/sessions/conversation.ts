@@ -29,9 +29,15 @@ const MAX_OPEN = 200;
  * `Cell.outbound` throws.
  */
 export function readPage(cell: Cell, position: Position, limit: number, filter?: ChatFilter): Page {
-  const inbound = prepared(cell.inbound, 'SELECT * FROM messages_in WHERE seq > ? ORDER BY seq LIMIT ?').all(position.inbound, limit) as MessageInRow[];
+  const inbound = prepared(cell.inbound, 'SELECT * FROM messages_in WHERE seq > ? ORDER BY seq LIMIT ?').all(
+    position.inbound,
+    limit,
+  ) as MessageInRow[];
   const settledLate = openRows(cell.inbound, position.open);
-  const runner = prepared(cell.inbound, 'SELECT * FROM delivered WHERE seq > ? AND seq % 2 = 1 ORDER BY seq LIMIT ?').all(position.runner, limit);
+  const runner = prepared(cell.inbound, 'SELECT * FROM delivered WHERE seq > ? AND seq % 2 = 1 ORDER BY seq LIMIT ?').all(
+    position.runner,
+    limit,
+  );
   const host = prepared(
     cell.inbound,
     'SELECT delivered.* FROM notices JOIN delivered USING (seq) WHERE notices.seq > ? ORDER BY notices.seq LIMIT ?',

@@ -33,14 +33,19 @@ export function parseCursor(cursor: string): Map<string, Position> {
     if (!Array.isArray(entries)) throw new TypeError('not a list');
     return new Map(entries.map(parseEntry));
   } catch (e) {
-    throw new StatusError(status.INVALID_ARGUMENT, `after_cursor is not a cursor of ours, current value is ${JSON.stringify(cursor.slice(0, 200))}`, { cause: e });
+    throw new StatusError(
+      status.INVALID_ARGUMENT,
+      `after_cursor is not a cursor of ours, current value is ${JSON.stringify(cursor.slice(0, 200))}`,
+      { cause: e },
+    );
   }
 }
 
 function parseEntry(entry: unknown): [string, Position] {
   if (!Array.isArray(entry)) throw new TypeError('not a list');
   const [session, ...numbers] = entry as unknown[];
-  if (typeof session !== 'string' || numbers.length < 3 || !numbers.every((n): n is number => Number.isSafeInteger(n))) throw new TypeError('not a position');
+  if (typeof session !== 'string' || numbers.length < 3 || !numbers.every((n): n is number => Number.isSafeInteger(n)))
+    throw new TypeError('not a position');
   const [inbound = 0, runner = 0, host = 0, ...open] = numbers;
   return [session, { inbound, runner, host, open }];
 }

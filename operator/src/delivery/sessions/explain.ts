@@ -61,7 +61,8 @@ function rowSteps(deps: ExplainDeps, cell: Cell, seq: number): sessions.ExplainS
   const role = row.trigger === 1 ? 'as a message that calls the agent' : 'as silent context';
   add(row.created_at, 'gate', `Routed to ${cell.meta.agent_group} ${role}.`, row.reason ?? '');
   add(row.created_at, 'inbox', `Stored in session ${cell.session} as message ${row.seq}.`, row.status);
-  if (row.status === 'pending' && row.trigger === 1) add(row.created_at, 'wake', `The session is ${deps.state(cell.session)}.`, deps.state(cell.session));
+  if (row.status === 'pending' && row.trigger === 1)
+    add(row.created_at, 'wake', `The session is ${deps.state(cell.session)}.`, deps.state(cell.session));
   const ack = ackOf(cell, seq);
   if (ack !== undefined) add(ack.at, 'turn', `Turn ${ack.turn_id}: ${ack.state}, try ${ack.tries}.`, ack.error ?? '');
   if (row.status === 'dead') add(ack?.at ?? row.created_at, 'turn', `Set aside after ${row.tries} tries.`, row.last_error ?? '');

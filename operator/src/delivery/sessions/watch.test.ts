@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { cellPaths, INBOUND_DB, openInboundWriter, sessions } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { bearer, type Metadata, unary } from '../../lib/grpc.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { plainTokens } from '../testing/tokens.ts';
@@ -134,7 +134,12 @@ describe('listing and explaining', () => {
     await until(() => bench.delivered.length === 1);
     const client = bench.sessions();
     await until(async () => {
-      const { sessions: list } = await unary(client, client.listSessions, { agentGroup: 'helper', limit: 0 }, { metadata, deadlineMs: 5_000 });
+      const { sessions: list } = await unary(
+        client,
+        client.listSessions,
+        { agentGroup: 'helper', limit: 0 },
+        { metadata, deadlineMs: 5_000 },
+      );
       return list[0]?.session === session && list[0].state === 'Awake' && list[0].pending === 0 && list[0].chat === 'c1';
     });
   });
@@ -174,7 +179,12 @@ describe('listing and explaining', () => {
     const inbox = bench.inbox();
     for (const _ of [1, 2]) await unary(inbox, inbox.recordDrop, drop, { metadata, deadlineMs: 5_000 });
     expect(await explain('d1')).toMatchObject({ found: true, steps: [{ stage: 'gate', reason: 'Unwired' }] });
-    const { drops } = await unary(client, client.listDrops, { channel: '', chat: '', sender: 's', limit: 0 }, { metadata, deadlineMs: 5_000 });
+    const { drops } = await unary(
+      client,
+      client.listDrops,
+      { channel: '', chat: '', sender: 's', limit: 0 },
+      { metadata, deadlineMs: 5_000 },
+    );
     expect(drops).toMatchObject([{ reason: 'Unwired', count: 1 }]);
     expect(await explain('nothing')).toEqual({ found: false, session: '', steps: [] });
   });

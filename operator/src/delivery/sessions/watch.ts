@@ -1,6 +1,7 @@
 /** One reader of conversations: what there is, then what comes. Reads only as fast as the reader takes: nothing piles up for a slow one. */
-import type { ServerWritableStream } from '@grpc/grpc-js';
+
 import { isPassing, type sessions } from '@dovecote/proto';
+import type { ServerWritableStream } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import type { Cells } from '../cells/cells.ts';
@@ -24,7 +25,12 @@ const PAGE = 100;
 const AGAIN_MS = 20;
 
 /** Until `signal` aborts. Throws StatusError NOT_FOUND, INVALID_ARGUMENT, or what a cell's files throw. */
-export async function watchMessages(deps: WatchDeps, request: sessions.WatchMessagesRequest, call: Call, signal: AbortSignal): Promise<void> {
+export async function watchMessages(
+  deps: WatchDeps,
+  request: sessions.WatchMessagesRequest,
+  call: Call,
+  signal: AbortSignal,
+): Promise<void> {
   const { cells, index, feed } = deps;
   const positions = parseCursor(request.afterCursor);
   const filter: ChatFilter | undefined = request.session === '' ? { channel: request.channel, chat: request.chat } : undefined;

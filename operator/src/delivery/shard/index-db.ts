@@ -55,6 +55,7 @@ export class ShardIndex {
 
   constructor(root: string) {
     const db = new Sqlite(join(root, 'shard.db'));
+    db.pragma('locking_mode = EXCLUSIVE'); // one process has the shard: no lock calls for each look
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = NORMAL');
     if (Number(db.pragma('user_version', { simple: true })) !== VERSION) createTables(db);

@@ -10,7 +10,11 @@ test('a second owner is refused with one sentence, and gets the shard once the f
   const root = mkdtempSync(join(tmpdir(), 'dovecote-lock-'));
   const owner = spawn(
     process.execPath,
-    ['--input-type=module', '-e', `import { lockShard } from '${join(import.meta.dirname, 'lock.ts')}'; lockShard('${root}', '0'); console.log('held'); setInterval(() => {}, 1000);`],
+    [
+      '--input-type=module',
+      '-e',
+      `import { lockShard } from '${join(import.meta.dirname, 'lock.ts')}'; lockShard('${root}', '0'); console.log('held'); setInterval(() => {}, 1000);`,
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   try {

@@ -1,5 +1,8 @@
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
+import Sqlite, { type Database } from 'better-sqlite3';
+
+/** A handle that nobody refers to is closed by the garbage collector, and its lock is gone: the one reason for this module's state. */
+const held = new Set<Database>();
 
 /**
  * Takes the shard for this process: an exclusive transaction on `shard.lock` that lasts until `release` or the process's end,
@@ -17,5 +20,11 @@ export function lockShard(root: string, shard: string): { release(): void } {
       throw new Error(`cannot start delivery for shard ${shard}: another process holds ${file}`, { cause: e });
     throw e;
   }
-  return { release: () => db.close() };
+  held.add(db);
+  return {
+    release: () => {
+      held.delete(db);
+      db.close();
+    },
+  };
 }

@@ -68,16 +68,23 @@ export class Quota {
     const { storage, agentStorage } = agent.spec.limits;
     const limit = byteCount(storage);
     if (bytes > limit) {
-      this.#exceeded(session, `It stores ${bytes} bytes of the ${limit} that spec.limits.storage of AgentGroup ${known.agent_group} allows.`);
+      this.#exceeded(
+        session,
+        `It stores ${bytes} bytes of the ${limit} that spec.limits.storage of AgentGroup ${known.agent_group} allows.`,
+      );
       return;
     }
     if (agentStorage !== undefined) {
       const { agent_group_uid } = known;
-      const home = homes.get(agent_group_uid) ?? (await measureFolder(join(cells.root, agentHomeSubPath(agent_group_uid)), MAX_ENTRIES, signal)).bytes;
+      const home =
+        homes.get(agent_group_uid) ?? (await measureFolder(join(cells.root, agentHomeSubPath(agent_group_uid)), MAX_ENTRIES, signal)).bytes;
       homes.set(agent_group_uid, home);
       const agentLimit = byteCount(agentStorage);
       if (home > agentLimit) {
-        this.#exceeded(session, `The agent's shared folder stores ${home} bytes of the ${agentLimit} that spec.limits.agentStorage of AgentGroup ${known.agent_group} allows.`);
+        this.#exceeded(
+          session,
+          `The agent's shared folder stores ${home} bytes of the ${agentLimit} that spec.limits.agentStorage of AgentGroup ${known.agent_group} allows.`,
+        );
         return;
       }
     }

@@ -10,14 +10,20 @@ import type { ShardIndex } from './index-db.ts';
  * Brings the index in line with the cells: all of them after an unclean end, else those that one side has and the other lacks.
  * A cell that cannot be read is left out with a log line; it is looked at again by each sweep.
  */
-export async function rebuildIndex(deps: { cells: Cells; index: ShardIndex; log: Log; everything: boolean; signal: AbortSignal }): Promise<void> {
+export async function rebuildIndex(deps: {
+  cells: Cells;
+  index: ShardIndex;
+  log: Log;
+  everything: boolean;
+  signal: AbortSignal;
+}): Promise<void> {
   const { cells, index, log } = deps;
-  const found = new Set(cells.list());
+  const found = new Set(cells.list().filter((session) => cells.has(session)));
   const known = new Set(index.names());
   for (const session of known) if (!found.has(session)) index.remove(session);
   let n = 0;
   for (const session of found) {
-    if ((known.has(session) && !deps.everything) || !cells.has(session)) continue;
+    if (known.has(session) && !deps.everything) continue;
     try {
       reindex(cells, index, session);
     } catch (e) {

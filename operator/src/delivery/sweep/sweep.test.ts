@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { sessions } from '../../kube/resource-types.ts';
-import { STORAGE_ANNOTATION } from '../wake/session-object.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
+import { STORAGE_ANNOTATION } from '../wake/session-object.ts';
 
 jest.setTimeout(30_000);
 let bench: Bench;
@@ -32,7 +32,10 @@ describe('the sweep', () => {
     await bench.stop();
     renameSync(join(bench.root, 'cells', session), join(bench.root, 'lost'));
     await bench.restart();
-    await until(async () => (await bench.session(session))?.metadata.annotations?.[STORAGE_ANNOTATION]?.includes('CellMissing') === true, 'the report');
+    await until(
+      async () => (await bench.session(session))?.metadata.annotations?.[STORAGE_ANNOTATION]?.includes('CellMissing') === true,
+      'the report',
+    );
     await expect(bench.enqueue({ eventId: 'e2' })).rejects.toThrow('FAILED_PRECONDITION');
     expect(existsSync(join(bench.root, 'cells', session))).toBe(false);
     await bench.store.delete(sessions, session);

@@ -39,7 +39,8 @@ export interface SweepDeps {
   readonly read: (session: string) => Promise<unknown>;
 }
 
-const LOST_CELL = 'The cell of this session is gone from the volume of its shard. Restore it, or delete the Session to begin anew with the next message.';
+const LOST_CELL =
+  'The cell of this session is gone from the volume of its shard. Restore it, or delete the Session to begin anew with the next message.';
 
 export class Sweep {
   readonly #deps: SweepDeps;
@@ -57,7 +58,12 @@ export class Sweep {
     const names = cells.list();
     metrics.cells.set(names.length);
     await this.#each('cell', names, signal, (session) => this.#lookAt(session, signal));
-    await this.#each('lost-cell', this.#deps.sessions.list().map(({ metadata }) => metadata.name), signal, async (session) => this.#findLost(session));
+    await this.#each(
+      'lost-cell',
+      this.#deps.sessions.list().map(({ metadata }) => metadata.name),
+      signal,
+      async (session) => this.#findLost(session),
+    );
     await this.#each('staged', stagedFiles(staging), signal, (name) => this.#dropStale(name));
     try {
       await emptyTrash(cells.root, clock.now(), limits.trashMs, signal);
@@ -99,7 +105,9 @@ export class Sweep {
   isAsleep(session: string): boolean {
     const object = this.#deps.sessions.get(session);
     if (object === undefined || object.spec.awake || this.#deps.wake.state(session) !== 'Asleep') return false;
-    const { phase, podUid } = object.status ?? {};
+    const { phase, podUid, observedGeneration } = object.status ?? {};
+    // An older status may say Asleep of the time before a wake that was too short to be written.
+    if (observedGeneration !== object.metadata.generation) return false;
     return (phase === 'Asleep' || phase === 'Suspended') && podUid === undefined;
   }
 

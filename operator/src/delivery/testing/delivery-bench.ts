@@ -31,7 +31,10 @@ export interface Bench {
   readonly manual: Set<string>;
   inbox(): inbox.InboxClient;
   sessions(): sessionsProto.SessionsClient;
-  enqueue(event: Partial<inbox.InboundEvent> & { eventId: string }, request?: Partial<inbox.EnqueueRequest>): Promise<inbox.EnqueueResponse>;
+  enqueue(
+    event: Partial<inbox.InboundEvent> & { eventId: string },
+    request?: Partial<inbox.EnqueueRequest>,
+  ): Promise<inbox.EnqueueResponse>;
   /** undefined: refused */
   amend(platformMessageId: string, request?: Partial<inbox.AmendRequest>): Promise<inbox.AmendResponse | undefined>;
   agent(name: string, spec?: object): Promise<AgentGroup>;
@@ -42,9 +45,17 @@ export interface Bench {
   close(): Promise<void>;
 }
 
-export async function createBench(options: { limits?: Partial<Limits>; deps?: Partial<DeliveryDeps>; controller?: boolean } = {}): Promise<Bench> {
+export async function createBench(
+  options: { limits?: Partial<Limits>; deps?: Partial<DeliveryDeps>; controller?: boolean } = {},
+): Promise<Bench> {
   const root = mkdtempSync(join(tmpdir(), 'dovecote-delivery-'));
-  const store = new EmbeddedStore({ path: join(root, 'store.db'), namespace: 'test', clock: systemClock, random: systemRandom, log: silentLog });
+  const store = new EmbeddedStore({
+    path: join(root, 'store.db'),
+    namespace: 'test',
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog,
+  });
   const delivered: platform.DeliverRequest[] = [];
   const gateway = new Server();
   gateway.addService(platform.PlatformService, {
@@ -53,7 +64,8 @@ export async function createBench(options: { limits?: Partial<Limits>; deps?: Pa
       callback(null, { outcome: { $case: 'delivered', value: { platformMessageId: `p-${call.request.idempotencyKey}`, more: false } } });
     },
     deliverFile: (_call, callback) => callback(null, { outcome: undefined }),
-    settle: (_call, callback) => callback(null, { verdict: platform.SettleResponse_Verdict.NOT_SENT, platformMessageId: '', more: false, policy: '' }),
+    settle: (_call, callback) =>
+      callback(null, { verdict: platform.SettleResponse_Verdict.NOT_SENT, platformMessageId: '', more: false, policy: '' }),
     typing: (_call, callback) => callback(null, {}),
   } satisfies platform.PlatformServer);
   const gatewayAddress = await listen(gateway, '127.0.0.1:0');
@@ -123,7 +135,11 @@ export async function createBench(options: { limits?: Partial<Limits>; deps?: Pa
       return unary(client, client.amend, whole, { metadata, deadlineMs: 5_000 }).catch(() => undefined);
     },
     agent: async (name, spec = {}) => {
-      await store.create(agentGroups, { metadata: { name }, spec: { provider: { type: 'demo', demo: {} }, ...spec } }, { fieldManager: 'test' });
+      await store.create(
+        agentGroups,
+        { metadata: { name }, spec: { provider: { type: 'demo', demo: {} }, ...spec } },
+        { fieldManager: 'test' },
+      );
       const agent = await store.applyStatus(agentGroups, name, { shards: ['0'] }, { fieldManager: 'test' });
       if (agent === undefined) throw new Error('the agent was not made');
       // Delivery's cache is behind the store by a moment.
@@ -132,7 +148,14 @@ export async function createBench(options: { limits?: Partial<Limits>; deps?: Pa
     },
     runner: (session, answer = (row) => `echo ${(JSON.parse(row.content) as { text: string }).text}`) => {
       const paths = cellPaths(volume, session);
-      const runner = new ScriptedRunner({ address: running().address, session, podUid: `pod-${session}`, in: paths.in, out: paths.out, answer });
+      const runner = new ScriptedRunner({
+        address: running().address,
+        session,
+        podUid: `pod-${session}`,
+        in: paths.in,
+        out: paths.out,
+        answer,
+      });
       runners.set(session, runner);
       return runner;
     },
@@ -196,7 +219,10 @@ export async function localChannel(store: EmbeddedStore, spec: object = {}): Pro
   await store.create(channels, { metadata: { name: 'web' }, spec: { type: 'local', local: {}, ...spec } }, { fieldManager: 'test' });
 }
 
-export function enqueueRequest(event: Partial<inbox.InboundEvent> & { eventId: string }, request: Partial<inbox.EnqueueRequest> = {}): inbox.EnqueueRequest {
+export function enqueueRequest(
+  event: Partial<inbox.InboundEvent> & { eventId: string },
+  request: Partial<inbox.EnqueueRequest> = {},
+): inbox.EnqueueRequest {
   const whole: inbox.InboundEvent = {
     kind: inbox.InboundKind.CHAT,
     lane: inbox.Lane.CHAT,

@@ -24,7 +24,13 @@ const delivery = await startDelivery({
   ...foundation,
   registry: new Registry(),
   reached: point === '-' ? noCrash : crashAt(point),
-  limits: { reserveBytes: 4096, lowSpaceBytes: 4096, pollMs: 1000, defaultAttachmentBytes: 200 * 2 ** 20, maxMessageAttachmentBytes: 200 * 2 ** 20 },
+  limits: {
+    reserveBytes: 4096,
+    lowSpaceBytes: 4096,
+    pollMs: 1000,
+    defaultAttachmentBytes: 200 * 2 ** 20,
+    maxMessageAttachmentBytes: 200 * 2 ** 20,
+  },
 });
 process.on('SIGINT', () => process.exit(0));
 process.on('SIGUSR2', () => console.log(String(process.resourceUsage().maxRSS * 1024)));

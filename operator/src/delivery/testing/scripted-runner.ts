@@ -70,7 +70,9 @@ export class ScriptedRunner {
       this.#turn += 1;
       this.#out
         .transaction(() => {
-          this.#out.prepare("INSERT INTO acks (in_seq, state, turn_id, at) VALUES (?, 'done', ?, ?)").run(row.seq, `t${this.#turn}`, row.created_at);
+          this.#out
+            .prepare("INSERT INTO acks (in_seq, state, turn_id, at) VALUES (?, 'done', ?, ?)")
+            .run(row.seq, `t${this.#turn}`, row.created_at);
           const text = row.trigger === 1 ? this.#options.answer(row) : undefined;
           if (text === undefined) return;
           const own = (this.#out.prepare('SELECT max(seq) FROM messages_out').pluck().get() as number | null) ?? -1;

@@ -30,7 +30,11 @@ export async function createVolume() {
   const folder = mkdtempSync(join(tmpdir(), 'dovecote-crash-'));
   const path = join(folder, 'store.db');
   const store = new EmbeddedStore({ path, namespace: 'test', clock: systemClock, random: systemRandom, log: silentLog });
-  await store.create(agentGroups, { metadata: { name: 'helper' }, spec: { provider: { type: 'demo', demo: {} }, limits: { maxAwake: 200 } } }, { fieldManager: 'test' });
+  await store.create(
+    agentGroups,
+    { metadata: { name: 'helper' }, spec: { provider: { type: 'demo', demo: {} }, limits: { maxAwake: 200 } } },
+    { fieldManager: 'test' },
+  );
   await store.applyStatus(agentGroups, 'helper', { shards: ['0'] }, { fieldManager: 'test' });
   await store.close();
   const root = join(folder, 'volume');

@@ -9,8 +9,7 @@ const awake = (session: string, agent: string, rest: Partial<AwakeSession> = {})
   ...rest,
 });
 const queued = (session: string, agent: string) => ({ session, agent });
-const decide = (input: Partial<AdmissionInput>) =>
-  admit({ awake: [], queue: [], maxPerShard: 100, maxPerAgent: () => 20, ...input });
+const decide = (input: Partial<AdmissionInput>) => admit({ awake: [], queue: [], maxPerShard: 100, maxPerAgent: () => 20, ...input });
 
 describe('admission', () => {
   test('with room, whoever asks is woken in the order of arrival', () => {
@@ -33,7 +32,10 @@ describe('admission', () => {
   });
 
   test('two agents with long lines share the places evenly', () => {
-    const queue = [...Array.from({ length: 9 }, (_, i) => queued(`a${i}`, 'a')), ...Array.from({ length: 9 }, (_, i) => queued(`b${i}`, 'b'))];
+    const queue = [
+      ...Array.from({ length: 9 }, (_, i) => queued(`a${i}`, 'a')),
+      ...Array.from({ length: 9 }, (_, i) => queued(`b${i}`, 'b')),
+    ];
     const { wake, waiting } = decide({ queue, maxPerShard: 6 });
     expect(wake).toEqual(['a0', 'b0', 'a1', 'b1', 'a2', 'b2']);
     expect(waiting.slice(0, 2).map(({ session }) => session)).toEqual(['a3', 'b3']);

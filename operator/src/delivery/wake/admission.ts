@@ -83,9 +83,7 @@ function makeRoom(
   awake: readonly AwakeSession[],
   waiting: readonly { readonly agent: string; readonly because: 'AgentLimit' | 'ShardLimit' }[],
 ): string[] {
-  const idle = awake
-    .filter((one) => !one.leaving && one.idleSince !== undefined)
-    .sort((a, b) => (a.idleSince ?? 0) - (b.idleSince ?? 0));
+  const idle = awake.filter((one) => !one.leaving && one.idleSince !== undefined).sort((a, b) => (a.idleSince ?? 0) - (b.idleSince ?? 0));
   const leaving = awake.filter((one) => one.leaving);
   const take = (list: AwakeSession[], fits: (one: AwakeSession) => boolean): AwakeSession | undefined => {
     const at = list.findIndex(fits);

@@ -3,7 +3,9 @@ import type { Cell } from '../cells/cells.ts';
 import { prepared } from '../cells/statements.ts';
 
 /** Whom to tell, and about which message: the first that waits, else whoever the session answers. undefined: nobody listens. */
-export function whoWaits(cell: Cell): { readonly seq: number; readonly channel: string; readonly chat: string; readonly thread?: string } | undefined {
+export function whoWaits(
+  cell: Cell,
+): { readonly seq: number; readonly channel: string; readonly chat: string; readonly thread?: string } | undefined {
   const waiting = prepared(
     cell.inbound,
     `SELECT seq, channel, chat, thread FROM messages_in

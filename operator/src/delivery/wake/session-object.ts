@@ -1,5 +1,5 @@
 /** What delivery writes of a Session: its making, spec.awake and one annotation. Everything else is the controller's or people's. */
-import { API_VERSION, type AgentGroup, type Session } from '@dovecote/crds';
+import { type AgentGroup, API_VERSION, type Session } from '@dovecote/crds';
 import type { MetaRow } from '@dovecote/proto';
 import { ConflictError } from '../../kube/errors.ts';
 import { sessions } from '../../kube/resource-types.ts';
@@ -59,7 +59,12 @@ export async function writeAwake(
 }
 
 /** undefined: the object is gone. */
-export async function writeStorage(store: ResourceStore, session: string, report: { reason: string; message: string }, signal: AbortSignal): Promise<void> {
+export async function writeStorage(
+  store: ResourceStore,
+  session: string,
+  report: { reason: string; message: string },
+  signal: AbortSignal,
+): Promise<void> {
   const metadata = { annotations: { [STORAGE_ANNOTATION]: JSON.stringify(report) } };
   await store.patch(sessions, session, { metadata }, { fieldManager: FIELD_MANAGER, signal });
 }

@@ -21,7 +21,11 @@ describe('the decision to sleep', () => {
     ['a message is due in an hour: sleeps', { nextDue: now + 3_600_000 }, { sleep: true, reason: 'Idle' }],
     ['in a turn for hours: stays', { runner: 'busy', lastActivity: 0 }, { sleep: false, because: 'Busy' }],
     ['an answer is on its way: stays', { openOutbound: 1 }, { sleep: false, because: 'NotDelivered' }],
-    ['a platform that is down for long does not keep the Pod', { openOutbound: 1, lastActivity: now - 900_000 }, { sleep: true, reason: 'Idle' }],
+    [
+      'a platform that is down for long does not keep the Pod',
+      { openOutbound: 1, lastActivity: now - 900_000 },
+      { sleep: true, reason: 'Idle' },
+    ],
     ['no runner came, and nothing waits: sleeps', { runner: 'absent' }, { sleep: true, reason: 'Idle' }],
     ['suspended: sleeps whatever it does', { suspended: true, runner: 'busy', nextDue: 0 }, { sleep: true, reason: 'Suspended' }],
   ];

@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { cellPaths, INBOUND_DB, openInboundReader, peekOutbound } from '@dovecote/proto';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { agentGroups, sessions } from '../../kube/resource-types.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 
@@ -196,4 +196,3 @@ describe('projection', () => {
     expect((counter() ?? 0) - (before ?? 0)).toBe(1);
   });
 });
-

@@ -23,6 +23,10 @@ export class ScriptedInbox {
   readonly failures: StatusError[] = [];
   /** Holds every Enqueue until it resolves. */
   gate: Promise<void> = Promise.resolve();
+  /** How many Enqueue calls stand at the gate. */
+  waiting = 0;
+  /** Nothing of an attachment is read before it resolves. */
+  stageGate: Promise<void> = Promise.resolve();
   address = '';
   readonly #seen = new Map<string, number>();
   #server: Server | undefined;
@@ -54,26 +58,10 @@ export class ScriptedInbox {
         return {};
       }, onInternal),
       stageAttachment: (call, callback) => {
-        let info: inbox.StagedAttachmentInfo | undefined;
-        let bytes = 0;
-        let largestChunk = 0;
-        call.on('data', (message: inbox.StageAttachmentRequest) => {
-          if (message.part?.$case === 'info') info = message.part.value;
-          else if (message.part?.$case === 'chunk') {
-            bytes += message.part.value.byteLength;
-            largestChunk = Math.max(largestChunk, message.part.value.byteLength);
-          }
-        });
-        call.on('error', () => {}); // cancelled by the other side: nothing was staged
-        call.on('end', () => {
-          const failure = this.failures.shift();
-          if (failure !== undefined) callback({ code: failure.code, message: failure.message });
-          else if (info === undefined) callback({ code: status.INVALID_ARGUMENT, message: 'no info' });
-          else {
-            this.staged.push({ info, bytes, largestChunk });
-            callback(null, { stagedId: `staged-${this.staged.length}`, sizeBytes: bytes, sha256: '' });
-          }
-        });
+        this.#stage(call).then(
+          (response) => callback(null, response),
+          (thrown: unknown) => callback(thrown instanceof StatusError ? thrown : { code: status.CANCELLED, message: 'cancelled' }),
+        );
       },
     };
     server.addService(inbox.InboxService, handlers);
@@ -89,8 +77,29 @@ export class ScriptedInbox {
     return this.enqueued.map(({ event }) => event?.text ?? '');
   }
 
+  async #stage(call: AsyncIterable<inbox.StageAttachmentRequest>): Promise<inbox.StageAttachmentResponse> {
+    await this.stageGate;
+    let info: inbox.StagedAttachmentInfo | undefined;
+    let bytes = 0;
+    let largestChunk = 0;
+    for await (const { part } of call) {
+      if (part?.$case === 'info') info = part.value;
+      else if (part?.$case === 'chunk') {
+        bytes += part.value.byteLength;
+        largestChunk = Math.max(largestChunk, part.value.byteLength);
+      }
+    }
+    const failure = this.failures.shift();
+    if (failure !== undefined) throw failure;
+    if (info === undefined) throw new StatusError(status.INVALID_ARGUMENT, 'no info');
+    this.staged.push({ info, bytes, largestChunk });
+    return { stagedId: `staged-${this.staged.length}`, sizeBytes: bytes, sha256: '' };
+  }
+
   async #enqueue(request: inbox.EnqueueRequest): Promise<inbox.EnqueueResponse> {
+    this.waiting += 1;
     await this.gate;
+    this.waiting -= 1;
     this.#fail();
     const key = `${request.agentGroup} ${request.event?.eventId}`;
     const known = this.#seen.get(key);

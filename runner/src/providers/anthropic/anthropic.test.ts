@@ -7,7 +7,8 @@ import { systemClock } from '../../lifecycle/clock.ts';
 import { until } from '../../testing/runner-process.ts';
 import { Running } from '../../testing/running.ts';
 import { answerOf, collect, providerContract, request, user } from '../contract.test-suite.ts';
-import { AnthropicProvider, DEFAULT_MODEL } from './anthropic.ts';
+import { AnthropicProvider } from './anthropic.ts';
+import { DEFAULT_MODEL } from './limits.ts';
 import { breakStream, ProxyStandIn, sse } from './proxy-stand-in.ts';
 
 jest.setTimeout(60_000);

@@ -5,11 +5,8 @@ import type { Block, Usage } from '@dovecote/proto';
 import type { Clock } from '../../lifecycle/clock.ts';
 import { type Answer, type Provider, ProviderError, type ProviderEvent, type ProviderRequest, type StopReason } from '../provider.ts';
 import { classify } from './classify.ts';
+import { DEFAULT_MODEL, TRANSCRIPT_CHARS } from './limits.ts';
 import { toParams } from './to-params.ts';
-
-/** The model of agents that name none. */
-export const DEFAULT_MODEL = 'claude-sonnet-5-5';
-export const MAX_TOKENS = 32_000;
 
 export interface AnthropicDeps {
   /** base URL of the proxy */
@@ -22,8 +19,7 @@ export interface AnthropicDeps {
 export class AnthropicProvider implements Provider {
   readonly name = 'anthropic';
   readonly defaultModel = DEFAULT_MODEL;
-  /** about 150,000 tokens */
-  readonly transcriptChars = 600_000;
+  readonly transcriptChars = TRANSCRIPT_CHARS;
   readonly #client: Anthropic;
   readonly #clock: Clock;
 

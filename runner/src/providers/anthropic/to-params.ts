@@ -1,7 +1,7 @@
 import type Anthropic from '@anthropic-ai/sdk';
 import type { Block } from '@dovecote/proto';
 import type { ProviderRequest, TranscriptMessage } from '../provider.ts';
-import { MAX_TOKENS } from './anthropic.ts';
+import { MAX_TOKENS } from './limits.ts';
 
 const CACHED = { type: 'ephemeral' } as const;
 /** Models that refuse `output_config.effort`. */

@@ -28,10 +28,8 @@ interface Server {
       readonly message: { readonly text?: string; readonly message_thread_id?: number };
     }[];
   };
-  getClient(
-    token: string,
-    options: object,
-  ): { makeMessage(text: string, options?: object): object; sendMessage(message: object): Promise<unknown> };
+  getClient(token: string, options: object): { makeMessage(text: string, options?: object): object };
+  addUserMessage(message: object): Promise<void>;
   start(): Promise<void>;
   stop(): Promise<boolean>;
 }

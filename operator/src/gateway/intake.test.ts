@@ -1,0 +1,195 @@
+import { status } from '@grpc/grpc-js';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { StatusError } from '../lib/grpc.ts';
+import type { IncomingAttachment, IncomingMessage } from './channels/channel.ts';
+import type { GatewayContext, GatewayDeps } from './start.ts';
+import { eventually } from './testing/eventually.ts';
+import { agentGroup, channel, handCaches, messagingGroup } from './testing/objects.ts';
+import { scriptedMessage } from './testing/scripted-channel.ts';
+import { type TestGateway, testGateway } from './testing/test-gateway.ts';
+
+const open: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of open.splice(0).reverse()) await close();
+});
+
+async function start(
+  more: Partial<GatewayDeps> = {},
+): Promise<{ gateway: TestGateway; receive: (...events: Partial<IncomingMessage>[]) => ReturnType<GatewayContext['receive']> }> {
+  let context: GatewayContext | undefined;
+  const caches = handCaches({
+    channels: [channel('web', { type: 'local' })],
+    messagingGroups: [
+      messagingGroup('any', { channelRef: 'web', chatClass: 'Any', unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper' }] }),
+    ],
+    agentGroups: [agentGroup('helper')],
+  });
+  const gateway = await testGateway(caches, {
+    plugins: [
+      (_app, given) => {
+        context = given;
+      },
+    ],
+    ...more,
+  });
+  open.push(() => gateway.close());
+  const given = context;
+  if (given === undefined) throw new Error('the plugin was not called');
+  return {
+    gateway,
+    receive: (...events) =>
+      given.receive(
+        'web',
+        events.map((event) => scriptedMessage('web', event)),
+      ),
+  };
+}
+
+const attachment = (name: string, chunks: number, chunkBytes: number, more: Partial<IncomingAttachment> = {}): IncomingAttachment => ({
+  name,
+  mimeType: 'application/octet-stream',
+  sizeBytes: 0,
+  open: async () => {
+    const chunk = Buffer.alloc(chunkBytes, 'x');
+    return ReadableStream.from(Array.from({ length: chunks }, () => chunk));
+  },
+  ...more,
+});
+
+describe('order', () => {
+  test('events of one chat are stored in the order in which they were received, though each waits for delivery', async () => {
+    const { gateway, receive } = await start();
+    const texts = Array.from({ length: 200 }, (_, i) => `m${i}`);
+    await Promise.all(texts.map((text) => receive({ eventId: text, text })));
+    expect(gateway.inbox.texts()).toEqual(texts);
+  });
+
+  test('a chat that waits does not hold up another', async () => {
+    const { gateway, receive } = await start();
+    const held = Promise.withResolvers<void>();
+    gateway.inbox.gate = held.promise;
+    const stuck = receive({ eventId: '1', chat: 'stuck' });
+    const behind = receive({ eventId: '2', chat: 'stuck' });
+    await eventually('the first waits in delivery', () => gateway.inbox.waiting === 1);
+    gateway.inbox.gate = Promise.resolve();
+    await receive({ eventId: '3', chat: 'free', text: 'free' });
+    expect(gateway.inbox.texts()).toEqual(['free']);
+    held.resolve();
+    await Promise.all([stuck, behind]);
+  });
+});
+
+describe('limits', () => {
+  test('when too many wait, one more is refused at once and not remembered', async () => {
+    const { gateway, receive } = await start({ limits: { intake: { concurrent: 1, waiting: 1 } } });
+    const held = Promise.withResolvers<void>();
+    gateway.inbox.gate = held.promise;
+    const working = receive({ eventId: '1', chat: 'a' });
+    await eventually('one is worked on', () => gateway.inbox.waiting === 1);
+    const waiting = receive({ eventId: '2', chat: 'b' });
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(receive({ eventId: '3', chat: 'c' })).rejects.toThrow('too many others wait');
+    held.resolve();
+    await Promise.all([working, waiting]);
+    await receive({ eventId: '3', chat: 'c' });
+    expect(gateway.inbox.enqueued).toHaveLength(3);
+  });
+
+  test('closing ends what waits for a shard that is away', async () => {
+    const { gateway, receive } = await start();
+    gateway.inbox.failures.push(...Array.from({ length: 1_000 }, () => new StatusError(status.UNAVAILABLE, 'away')));
+    const waiting = receive({ eventId: '1' });
+    const rejected = expect(waiting).rejects.toThrow('shuts down');
+    await eventually('it is being tried', () => gateway.inbox.calls > 0);
+    await gateway.gateway.close();
+    await rejected;
+  });
+});
+
+describe('receipts', () => {
+  test('tell who does not hear of an event, and why', async () => {
+    const { receive } = await start();
+    expect(await receive({ eventId: '1' })).toEqual([{ eventId: 'web/chat/1', drops: [] }]);
+    const [receipt] = await receive({ eventId: '2', mentioned: false });
+    expect(receipt?.drops).toMatchObject([{ agentGroup: 'helper', reason: 'NotEngaged' }]);
+  });
+});
+
+describe('attachments', () => {
+  test('are streamed to the shard in chunks before the event that names them', async () => {
+    const { gateway, receive } = await start();
+    await receive({ eventId: '1', attachments: [attachment('big.bin', 20, 1024 * 1024, { sizeBytes: 20 * 1024 * 1024 })] });
+    const [staged] = gateway.inbox.staged;
+    expect(staged).toMatchObject({ bytes: 20 * 1024 * 1024, info: { agentGroup: 'helper', name: 'big.bin' } });
+    expect(staged?.largestChunk).toBeLessThanOrEqual(256 * 1024);
+    expect(gateway.inbox.enqueued[0]?.event?.attachments).toEqual([
+      { stagedId: 'staged-1', name: 'big.bin', mimeType: 'application/octet-stream', sizeBytes: 20 * 1024 * 1024 },
+    ]);
+  });
+
+  test('do not pass through memory whole: the platform is read no faster than the shard writes', async () => {
+    const { gateway, receive } = await start();
+    const paused = Promise.withResolvers<void>();
+    gateway.inbox.stageGate = paused.promise;
+    let produced = 0;
+    const endless = async function* (): AsyncIterable<Uint8Array> {
+      for (let i = 0; i < 24; i++) {
+        produced += 1;
+        yield Buffer.alloc(1024 * 1024);
+      }
+    };
+    const received = receive({ eventId: '1', attachments: [attachment('slow.bin', 0, 0, { open: async () => endless() })] });
+    await eventually('it has begun', () => produced > 0);
+    await receive({ eventId: '2', chat: 'other', text: 'meanwhile' }); // a whole round trip later
+    expect(produced).toBeLessThan(12);
+    paused.resolve();
+    await received;
+    expect(produced).toBe(24);
+    expect(gateway.inbox.staged[0]?.bytes).toBe(24 * 1024 * 1024);
+  });
+
+  test.each<[string, IncomingAttachment, RegExp]>([
+    [
+      'announced too large',
+      attachment('a.bin', 1, 1, { sizeBytes: 26 * 1024 * 1024 }),
+      /^"a.bin" was not taken: it has 26 MiB, and the limit is 25 MiB$/,
+    ],
+    [
+      'larger than announced',
+      attachment('b.bin', 30, 1024 * 1024, { sizeBytes: 1 }),
+      /^"b.bin" was not taken: it is larger than the limit of 25 MiB$/,
+    ],
+    [
+      'not given by the platform',
+      attachment('c.bin', 0, 0, { open: () => Promise.reject(new Error('HTTP 403')) }),
+      /^"c.bin" was not taken: the platform did not give it \(HTTP 403\)$/,
+    ],
+  ])('%s: the message goes on with a sentence', async (_, bad, sentence) => {
+    const { gateway, receive } = await start();
+    await receive({ eventId: '1', text: 'see', attachments: [bad, attachment('good.bin', 1, 10)] });
+    const event = gateway.inbox.enqueued[0]?.event;
+    expect(event?.attachmentErrors).toEqual([expect.stringMatching(sentence)]);
+    expect(event?.attachments.map(({ name }) => name)).toEqual(['good.bin']);
+  });
+
+  test('that the platform gives at the second try are taken', async () => {
+    const { gateway, receive } = await start();
+    let tries = 0;
+    const flaky = attachment('f.bin', 0, 0, {
+      open: async () => {
+        tries += 1;
+        if (tries === 1) throw new Error('reset');
+        return ReadableStream.from([Buffer.from('ok')]);
+      },
+    });
+    await receive({ eventId: '1', attachments: [flaky] });
+    expect(gateway.inbox.enqueued[0]?.event?.attachments).toHaveLength(1);
+  });
+
+  test('that the shard has no room for hold the event back: the platform sends it again', async () => {
+    const { gateway, receive } = await start();
+    gateway.inbox.failures.push(new StatusError(status.RESOURCE_EXHAUSTED, 'volume full'));
+    await expect(receive({ eventId: '1', attachments: [attachment('a.bin', 1, 10)] })).rejects.toThrow('volume full');
+    expect(gateway.inbox.enqueued).toEqual([]);
+  });
+});

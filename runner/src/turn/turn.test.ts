@@ -1,0 +1,317 @@
+import type { Block } from '@dovecote/proto';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { IDLE, type Progress } from '../attach/progress.ts';
+import { PathJail } from '../files/path-jail.ts';
+import { Inbox } from '../inbox/inbox.ts';
+import { Bell } from '../lifecycle/bell.ts';
+import { systemClock } from '../lifecycle/clock.ts';
+import { noCrash, type Reached } from '../lifecycle/crash-point.ts';
+import { silentLog } from '../lifecycle/log.ts';
+import { systemRandom } from '../lifecycle/random.ts';
+import { Outbox } from '../outbox/outbox.ts';
+import { OutboxFiles } from '../outbox/outbox-files.ts';
+import { type Answer, type Provider, ProviderError, type ProviderRequest } from '../providers/provider.ts';
+import { TestCell } from '../testing/cell.ts';
+import { until } from '../testing/runner-process.ts';
+import { BUILT_IN, toolboxes } from '../tools/toolbox.ts';
+import { Drain } from './drain.ts';
+import { CUT_OFF, NO_ANSWER, REFUSED } from './sentences.ts';
+import { Session } from './session.ts';
+import { TranscriptStore } from './transcript-store.ts';
+
+type Reply = (request: ProviderRequest) => Partial<Answer> | ProviderError;
+const says = (text: string, fields: Partial<Answer> = {}): Partial<Answer> => ({ blocks: [{ type: 'text', text }], ...fields });
+const calls = (name: string, input: unknown, text = ''): Partial<Answer> => ({
+  blocks: [...(text === '' ? [] : [{ type: 'text', text } as Block]), { type: 'tool_use', id: `u${Math.random()}`, name, input }],
+  stop: 'tools',
+});
+
+/** A session whose model answers with these replies, one a step. */
+class Bench {
+  readonly cell: TestCell;
+  readonly requests: ProviderRequest[] = [];
+  readonly progress: Progress[] = [];
+  readonly #replies: Reply[];
+  /** called at each crash point */
+  reached: Reached = noCrash;
+  readonly #drain = new Drain(systemClock);
+  readonly #bell = new Bell(systemClock);
+  #running: Promise<void> | undefined;
+  #inbox: Inbox | undefined;
+  #outbox: Outbox | undefined;
+
+  constructor(replies: readonly (Reply | Partial<Answer> | ProviderError)[], agent: ConstructorParameters<typeof TestCell>[0] = {}) {
+    this.cell = new TestCell(agent);
+    this.#replies = replies.map((reply) => (typeof reply === 'function' ? reply : () => reply));
+  }
+
+  start(): void {
+    const { cell } = this;
+    const inbox = Inbox.open(cell.inboundPath);
+    const outbox = Outbox.open(cell.outboundPath, { inbox, clock: systemClock, onRows: () => {} });
+    const { requests } = this;
+    const replies = this.#replies;
+    const provider: Provider = {
+      name: 'scripted',
+      defaultModel: 'm',
+      transcriptChars: 1_000_000,
+      async *stream(request) {
+        requests.push(structuredClone(request));
+        const reply = replies[requests.length - 1]?.(request) ?? says('(the script is over)');
+        if (reply instanceof ProviderError) throw reply;
+        yield {
+          type: 'answer',
+          stop: 'end',
+          model: 'm',
+          usage: { inputTokens: 1, outputTokens: 2 },
+          blocks: [],
+          ...reply,
+        } satisfies Answer;
+      },
+    };
+    this.#inbox = inbox;
+    this.#outbox = outbox;
+    const session = new Session(
+      {
+        inbox,
+        outbox,
+        outboxFiles: new OutboxFiles(cell.out),
+        transcript: new TranscriptStore(outbox, 1_000_000),
+        files: new PathJail([{ alias: '/workspace', dir: cell.workspace, writable: true }]),
+        toolbox: toolboxes(BUILT_IN, silentLog),
+        commandEnv: {},
+        provider: async () => provider,
+        projection: () => {
+          const projection = inbox.projection();
+          if (projection === undefined) throw new Error('no agent');
+          return projection;
+        },
+        promptBase: () => ({ type: 'chat', shared: false, workspace: '/workspace', home: '/agent', attachments: '/attachments' }),
+        bell: this.#bell,
+        report: (progress) => this.progress.push(progress),
+        clock: systemClock,
+        random: systemRandom,
+        log: silentLog,
+        reached: (point) => this.reached(point),
+      },
+      this.#drain,
+    );
+    this.#running = session.run();
+  }
+
+  say(...args: Parameters<TestCell['say']>): number {
+    const seq = this.cell.say(...args);
+    this.#bell.ring();
+    return seq;
+  }
+
+  async ended(turns = 1): Promise<void> {
+    await until(`${turns} turns are over`, () => this.cell.turns().filter((turn) => turn.state !== 'running').length === turns);
+  }
+
+  async close(): Promise<void> {
+    this.#drain.begin('Terminated', 0);
+    await this.#running;
+    await this.#drain.close();
+    this.#outbox?.close();
+    this.#inbox?.close();
+    this.cell.remove();
+  }
+}
+
+let bench: Bench;
+const make = (...args: ConstructorParameters<typeof Bench>): Bench => {
+  bench = new Bench(args[0], args[1]);
+  bench.start();
+  return bench;
+};
+afterEach(() => bench.close());
+const sent = (): [string | null, number | null, string][] =>
+  bench.cell.sent().map((row) => [row.destination, row.in_reply_to, (JSON.parse(row.content) as { text: string }).text]);
+
+describe('an answer', () => {
+  test('goes to the chat of the message; named blocks to their destinations; what is internal nowhere', async () => {
+    const { cell } = make([says('To you.<internal>hush</internal>\n<message to="ops">To ops.</message>')]);
+    cell.addDestination('ops', 'c9');
+    const seq = bench.say('hello');
+    await bench.ended();
+    expect(sent()).toEqual([
+      ['ops', null, 'To ops.'],
+      [null, seq, 'To you.'],
+    ]);
+    expect(cell.sent().map((row) => row.id)).toEqual([0, 1].map((n) => `${cell.turns()[0]?.id}/1/${n}`));
+  });
+
+  test('to a destination that does not exist is told to the model once, with those that do', async () => {
+    const { cell } = make([says('Hi.<message to="opps">A</message>'), says('Hi.<message to="ops">A</message>')]);
+    cell.addDestination('ops', 'c9');
+    const seq = bench.say('hello');
+    await bench.ended();
+    expect(JSON.stringify(bench.requests[1]?.messages.at(-1))).toContain(
+      'No such destination: opps. Nothing was sent there. There are: ops.',
+    );
+    expect(sent()).toEqual([
+      ['ops', null, 'A'],
+      [null, seq, 'Hi.'],
+    ]);
+  });
+
+  test('to one that does not exist, beside a tool call, is told with the result of the call', async () => {
+    make([calls('list_dir', {}, '<message to="x">A</message>'), says('done')]);
+    bench.say('hello');
+    await bench.ended();
+    expect(bench.requests[1]?.messages.map((m) => m.role)).toEqual(['user', 'assistant', 'tool', 'user']);
+    expect(JSON.stringify(bench.requests[1]?.messages.at(-1))).toContain(
+      'No such destination: x. Nothing was sent there. There are no destinations.',
+    );
+    expect(bench.cell.history().map((row) => row.role)).toEqual(['user', 'assistant', 'tool', 'user', 'assistant']);
+  });
+
+  test('to one that still does not exist ends the turn, and people learn of it', async () => {
+    make([says('<message to="x">A</message>'), says('Well.<message to="x">A</message>')]);
+    bench.say('hello');
+    await bench.ended();
+    expect(sent().map(([, , text]) => text)).toEqual(['Well.\n\n(I could not send a message to "x": there is no such destination.)']);
+    expect(bench.requests).toHaveLength(2);
+  });
+
+  test.each([
+    ['nothing at all', says(''), [NO_ANSWER]],
+    ['only what is kept back', says('<internal>nothing to say</internal>'), []],
+    ['a refusal without words', says('', { stop: 'refused' }), [REFUSED]],
+    ['a text that was cut off', says('So far', { stop: 'length' }), [`So far\n\n${CUT_OFF}`]],
+  ])('that is %s', async (_what, reply, texts) => {
+    make([reply]);
+    bench.say('hello');
+    await bench.ended();
+    expect(bench.cell.texts()).toEqual(texts);
+  });
+
+  test('may be empty when a tool has said it, and when nobody asked', async () => {
+    make([calls('send_message', { text: 'said by tool' }), says(''), says('')]);
+    bench.say('hello');
+    await bench.ended();
+    bench.say('a note', { kind: 'system', channel: null, chat: null, sender_name: null });
+    await bench.ended(2);
+    expect(bench.cell.texts()).toEqual(['said by tool']);
+  });
+
+  test('that pauses goes on in the next step', async () => {
+    make([says('part', { stop: 'paused' }), says('whole')]);
+    bench.say('hello');
+    await bench.ended();
+    expect(bench.cell.texts()).toEqual(['whole']);
+  });
+});
+
+describe('a turn', () => {
+  test('ends with a sentence after its most steps, and the next message goes on', async () => {
+    make([calls('list_dir', { path: '.' }), calls('list_dir', { path: '/workspace' }), says('next')], { agent: { maxSteps: 2 } });
+    bench.say('go');
+    await bench.ended();
+    expect(bench.cell.texts()).toEqual([expect.stringContaining('I stopped after 2 steps')]);
+    bench.say('more');
+    await bench.ended(2);
+    expect(bench.cell.texts()[1]).toBe('next');
+    expect(bench.requests.at(-1)?.messages.map((m) => m.role)).toEqual([
+      'user',
+      'assistant',
+      'tool',
+      'assistant',
+      'tool',
+      'assistant',
+      'user',
+    ]);
+  });
+
+  test('ends with a sentence when it takes longer than it may', async () => {
+    make([calls('list_dir', {}), says('never')], { agent: { turnTimeoutMs: -1 } });
+    bench.say('go');
+    await bench.ended();
+    expect(bench.cell.texts()).toEqual([expect.stringContaining('longer than one turn may take')]);
+  });
+
+  test('keeps the usage of each answer with it', async () => {
+    make([calls('list_dir', {}), says('done', { usage: { inputTokens: 9, outputTokens: 8, cacheReadTokens: 7 } })]);
+    bench.say('go');
+    await bench.ended();
+    expect(bench.cell.history().flatMap((row) => (row.usage === null ? [] : [JSON.parse(row.usage)]))).toEqual([
+      { inputTokens: 1, outputTokens: 2 },
+      { inputTokens: 9, outputTokens: 8, cacheReadTokens: 7 },
+    ]);
+  });
+
+  test('gives the model its mistakes back: malformed input, an unknown tool', async () => {
+    make([calls('read_file', '{"path'), calls('fly', {}), says('done')]);
+    bench.say('go');
+    await bench.ended();
+    const results = bench.cell
+      .history()
+      .flatMap((row) => (row.role === 'tool' ? [(JSON.parse(row.content) as { text: string }[])[0]?.text] : []));
+    expect(results).toEqual([expect.stringContaining('not valid JSON'), expect.stringContaining('There is no tool named fly')]);
+  });
+
+  test('goes on with the older half left out when the conversation is longer than the model can read', async () => {
+    const tooLong = ProviderError.permanent('BadRequest', 'prompt is too long');
+    make([says('a'.repeat(40_000)), says('b'.repeat(40_000)), tooLong, says('short again'), says('still short')]);
+    for (const [index, text] of ['one', 'two', 'three', 'four'].entries()) {
+      bench.say(text);
+      await bench.ended(index + 1);
+    }
+    expect(bench.cell.texts().slice(2)).toEqual(['short again', 'still short']);
+    expect(bench.requests.map((request) => request.messages.length)).toEqual([1, 3, 5, 3, 5]);
+    expect(bench.cell.acks().every((ack) => ack.state === 'done')).toBe(true);
+  });
+
+  test('tells what it does, and that it is idle when it is over', async () => {
+    make([calls('list_dir', {}), says('done')]);
+    bench.say('go');
+    await bench.ended();
+    await until('it is idle', () => bench.progress.at(-1)?.phase === 'idle');
+    expect(bench.progress.map((p) => [p.phase, p.activity])).toEqual([
+      ['turn', 'model'],
+      ['turn', 'list_dir'],
+      ['turn', 'model'],
+      [IDLE.phase, IDLE.activity],
+    ]);
+  });
+
+  test('reads the agent as it is at each step', async () => {
+    const { cell } = make([
+      () => {
+        cell.setAgent({ instructions: 'Speak in rhymes.', tools: ['list_dir'] });
+        return calls('list_dir', {});
+      },
+      says('done'),
+    ]);
+    bench.say('go');
+    await bench.ended();
+    expect(bench.requests.map((request) => [request.system.includes('rhymes'), request.tools.length])).toEqual([
+      [false, 9],
+      [true, 1],
+    ]);
+  });
+
+  test.each([
+    ['edited', "UPDATE messages_in SET content = json_object('text', 'new words')", ['new words'], ['answer']],
+    ['deleted', "UPDATE messages_in SET content = json_object('text', ''), status = 'done', trigger = 0", [], []],
+  ])('reads a message that is %s between the read and the claim as it is then', async (_what, sql, read, texts) => {
+    make([says('answer')]);
+    bench.reached = (point) => {
+      if (point === 'runner/after-read-before-claim') bench.cell.inbound.exec(sql);
+    };
+    bench.say('old words');
+    await bench.ended();
+    expect(bench.requests.map((request) => JSON.stringify(request.messages).includes('old words'))).toEqual(texts.map(() => false));
+    expect(bench.requests.flatMap((request) => read.filter((words) => JSON.stringify(request.messages).includes(words)))).toEqual(read);
+    expect(bench.cell.texts()).toEqual(texts);
+    expect(bench.cell.acks()).toMatchObject([{ state: 'done' }]);
+  });
+
+  test('answers a task at the place that answers go to when they reply to nothing', async () => {
+    make([says('report')]);
+    bench.say('do it', { kind: 'task', channel: null, chat: null, sender_name: null });
+    await bench.ended();
+    expect(sent()).toEqual([[null, null, 'report']]);
+  });
+});
