@@ -8,6 +8,7 @@ import { platform, type sessions as sessionsProto } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
 import type { Registry } from 'prom-client';
 import type { KubeMetrics } from '../kube/metrics.ts';
+import { agentGroups } from '../kube/resource-types.ts';
 import type { ResourceStore } from '../kube/store.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Reached } from '../lib/crash-point.ts';
@@ -237,6 +238,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       cells,
       index,
       agentGroups: resources.agentGroups,
+      fetchAgent: (name) => store.get(agentGroups, name),
       sessions: resources.sessions,
       line,
       staging,

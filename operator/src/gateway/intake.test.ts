@@ -1,5 +1,5 @@
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { StatusError } from '../lib/grpc.ts';
 import type { IncomingAttachment, IncomingMessage } from './channels/channel.ts';
 import type { GatewayContext, GatewayDeps } from './start.ts';
@@ -7,6 +7,9 @@ import { eventually } from './testing/eventually.ts';
 import { agentGroup, channel, handCaches, messagingGroup } from './testing/objects.ts';
 import { scriptedMessage } from './testing/scripted-channel.ts';
 import { type TestGateway, testGateway } from './testing/test-gateway.ts';
+
+// Machines under load: what a test waits for comes, but not always within five seconds.
+jest.setTimeout(30_000);
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -20,7 +20,7 @@ export async function amend(deps: InboxDeps & { readonly inbox: Inbox }, request
   checkText('new_text', request.change?.$case === 'newText' ? request.change.value : '', 0, 1024 * 1024);
   if (request.change === undefined) throw invalid('change', 'is missing', undefined);
   if (deps.space.full) throw new StatusError(status.RESOURCE_EXHAUSTED, 'the volume is full; send the change again later');
-  const session = findSession(deps, agentOnShard(deps, request.agentGroup), request.scope);
+  const session = findSession(deps, await agentOnShard(deps, request.agentGroup), request.scope);
   if (session === undefined || !deps.cells.has(session)) return { outcome: inbox.AmendOutcome.UNKNOWN };
   const cell = deps.cells.open(session);
   const row = prepared(

@@ -52,7 +52,7 @@ export class Inbox {
   async enqueue(request: inbox.EnqueueRequest): Promise<inbox.EnqueueResponse> {
     const deps = this.#deps;
     const message = parseEnqueue(request);
-    const agent = agentOnShard(deps, request.agentGroup);
+    const agent = await agentOnShard(deps, request.agentGroup);
     if (deps.space.full) throw new StatusError(status.RESOURCE_EXHAUSTED, FULL);
     const session = this.#orFull(() => resolveSession(deps, agent, request.scope));
     const appended = await this.append(session, message);

@@ -6,26 +6,34 @@ import { StatusError, status } from '../../lib/grpc.ts';
 import { sessionName } from '../../lib/session-name.ts';
 import type { Cells } from '../cells/cells.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
+import { checkText } from './new-message.ts';
 
 export interface ResolveDeps {
   readonly shard: string;
   readonly cells: Cells;
   readonly index: ShardIndex;
   readonly agentGroups: { get(name: string): AgentGroup | undefined };
+  /** Past the cache. */
+  readonly fetchAgent: (name: string) => Promise<AgentGroup | undefined>;
   readonly sessions: { get(name: string): Session | undefined };
   readonly clock: Clock;
   /** What a new cell begins with: its projections. */
   readonly fill: (inbound: Database, agent: AgentGroup, scope: string) => void;
 }
 
-/** Throws StatusError NOT_FOUND: no such AgentGroup, or this shard is none of its. */
-export function agentOnShard({ agentGroups, shard }: Pick<ResolveDeps, 'agentGroups' | 'shard'>, name: string): AgentGroup {
-  const agent = agentGroups.get(name);
+/**
+ * The gateway may know of an agent before our cache does: the API is asked before it is denied. Throws StatusError NOT_FOUND: no such
+ * AgentGroup, or this shard is none of its; UNAVAILABLE: it has no shard yet.
+ */
+export async function agentOnShard({ agentGroups, fetchAgent, shard }: ResolveDeps, name: string): Promise<AgentGroup> {
+  checkText('agent_group', name, 1, 253);
+  const cached = agentGroups.get(name);
+  if (cached?.status?.shards?.includes(shard) === true) return cached;
+  const agent = await fetchAgent(name);
   if (agent === undefined) throw new StatusError(status.NOT_FOUND, `agent_group ${JSON.stringify(name)} does not exist`);
-  if (agent.status?.shards?.includes(shard) !== true) {
-    const on = agent.status?.shards?.join(', ') ?? '';
-    throw new StatusError(status.NOT_FOUND, `AgentGroup ${name} is not on shard ${shard}, but on ${on === '' ? 'none yet' : on}`);
-  }
+  const shards = agent.status?.shards;
+  if (shards === undefined) throw new StatusError(status.UNAVAILABLE, `AgentGroup ${name} has no shard yet`);
+  if (!shards.includes(shard)) throw new StatusError(status.NOT_FOUND, `AgentGroup ${name} is on shard ${shards.join(', ')}, not on ${shard}`);
   return agent;
 }
 

@@ -132,7 +132,7 @@ function shownOut(cell: Cell, row: DeliveredRow, filter: ChatFilter | undefined)
     if (row.lane !== lane && !row.lane.startsWith(`${lane}/`)) return {};
     if (row.state !== 'delivered') return {}; // a chat shows what reached it
   }
-  const written = row.seq % 2 === 0 ? noticeOf(cell.inbound, row.seq) : outboundOf(cell, row.seq);
+  const written = writtenOf(cell, row.seq);
   if (written.kind === 'action') return {};
   return {
     message: {
@@ -152,7 +152,12 @@ function shownOut(cell: Cell, row: DeliveredRow, filter: ChatFilter | undefined)
   };
 }
 
-interface Written {
+/** Kind and content of a row of the ledger: of the host's own file, or of the agent's. Throws only what passes by itself. */
+export function writtenOf(cell: Cell, seq: number): Written {
+  return seq % 2 === 0 ? noticeOf(cell.inbound, seq) : outboundOf(cell, seq);
+}
+
+export interface Written {
   readonly kind: string;
   readonly content: string;
 }

@@ -4,7 +4,7 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { MetaRow } from '@dovecote/proto';
+import { isDiskFull, type MetaRow } from '@dovecote/proto';
 import Sqlite, { type Database } from 'better-sqlite3';
 import type { Log } from '../../lib/log.ts';
 import { parseScope } from '../../lib/scope.ts';
@@ -146,9 +146,14 @@ export class ShardIndex {
       this.#db,
       'UPDATE sessions SET last_activity = @last_activity, next_due = @next_due, pending = @pending WHERE session = @session',
     );
-    this.#db.transaction(() => {
-      for (const [session, facts] of this.#dirty) update.run({ ...facts, session });
-    })();
+    try {
+      this.#db.transaction(() => {
+        for (const [session, facts] of this.#dirty) update.run({ ...facts, session });
+      })();
+    } catch (e) {
+      if (isDiskFull(e)) return; // kept in memory until there is room: a full volume must not end the loops that relieve it
+      throw e;
+    }
     this.#dirty.clear();
   }
 

@@ -198,10 +198,18 @@ export class Wake {
     for (const [session, queued] of this.#queue) {
       if (queued.told || now - queued.since < TELL_AFTER_MS) continue;
       queued.told = true;
-      const ahead = this.queuePosition(session) - 1;
-      const place = ahead > 0 ? `${ahead} ${ahead === 1 ? 'conversation is' : 'conversations are'} ahead of yours` : 'yours is next';
-      this.#tell(session, 'queued', `All places are taken at the moment; ${place}. Your message is kept and will be answered.`);
+      try {
+        this.#tellPlace(session);
+      } catch (e) {
+        log.error({ session, err: toError(e) }, 'whoever waits for a session could not be told');
+      }
     }
+  }
+
+  #tellPlace(session: string): void {
+    const ahead = this.queuePosition(session) - 1;
+    const place = ahead > 0 ? `${ahead} ${ahead === 1 ? 'conversation is' : 'conversations are'} ahead of yours` : 'yours is next';
+    this.#tell(session, 'queued', `All places are taken at the moment; ${place}. Your message is kept and will be answered.`);
   }
 
   #reconsider(session: string, now: number): void {

@@ -1,12 +1,15 @@
 import { request } from 'node:http';
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { StatusError } from '../../lib/grpc.ts';
 import { eventually } from '../testing/eventually.ts';
 import { agentGroup, channel, handCaches, messagingGroup } from '../testing/objects.ts';
 import { type ScriptedChannel, scriptedChannel } from '../testing/scripted-channel.ts';
 import { ScriptedInbox } from '../testing/scripted-inbox.ts';
 import { reviewer, type TestGateway, testGateway } from '../testing/test-gateway.ts';
+
+// Machines under load: what a test waits for comes, but not always within five seconds.
+jest.setTimeout(30_000);
 
 const signed = { 'x-signature': 'good' };
 const open: (() => Promise<void>)[] = [];

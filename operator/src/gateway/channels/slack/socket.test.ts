@@ -1,11 +1,14 @@
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { StatusError } from '../../../lib/grpc.ts';
 import { eventually } from '../../testing/eventually.ts';
 import { MockPlatformFaults } from '../../testing/mock-platform-faults.ts';
 import { agentGroup, channel, handCaches, messagingGroup } from '../../testing/objects.ts';
 import { type TestGateway, testGateway } from '../../testing/test-gateway.ts';
 import { type MockSocketMode, startMockSocketMode } from './mock-socket-mode.ts';
+
+// Machines under load: what a test waits for comes, but not always within five seconds.
+jest.setTimeout(30_000);
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
