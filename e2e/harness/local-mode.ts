@@ -222,6 +222,8 @@ export class LocalChat {
   readonly #house: LocalMode;
   readonly #path: string;
   readonly #rows = new Map<string, Row>();
+  /** What the page showed while the agent worked, in order: Thinking, Tool exec, … */
+  readonly activities: string[] = [];
   #following = false;
 
   constructor(house: LocalMode, channel: string, chat: string) {
@@ -304,9 +306,13 @@ export class LocalChat {
         });
         for await (const { id, event, data } of serverSentEvents(response)) {
           if (id !== '') after = id;
-          if (event !== 'message') continue;
-          const row = JSON.parse(data) as Row;
-          this.#rows.set(`${row.session}/${row.seq}`, row);
+          if (event === 'activity') {
+            const { state, detail } = JSON.parse(data) as { state: string; detail: string };
+            this.activities.push(`${state} ${detail}`.trim());
+          } else {
+            const row = JSON.parse(data) as Row;
+            this.#rows.set(`${row.session}/${row.seq}`, row);
+          }
         }
       } catch {
         // not up at this moment

@@ -18,13 +18,14 @@ const FENCES: readonly { readonly from: string; readonly may: readonly string[] 
   })),
 ];
 
-const source = (file: string): boolean => file.endsWith('.ts') && !/\.test(-suite)?\.ts$/.test(file);
+/** What a program is made of: not tests, nor what only tests use. */
+const source = (path: string): boolean => path.endsWith('.ts') && !/\.test(-suite)?\.ts$|\/testing\/|\/faulty-|\/manual-clock/.test(path);
 
 function* files(folder: string): Generator<string> {
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory() && !['node_modules', 'gen', 'dist'].includes(entry.name)) yield* files(path);
-    else if (entry.isFile() && source(entry.name)) yield path;
+    else if (entry.isFile() && source(path)) yield path;
   }
 }
 

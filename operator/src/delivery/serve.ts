@@ -12,8 +12,9 @@ import { amend } from './inbox/amend.ts';
 import type { Inbox, InboxDeps } from './inbox/inbox.ts';
 import { stageAttachment } from './inbox/stage-attachment.ts';
 import type { Outbox } from './outbox/outbox.ts';
+import { deadLetters } from './sessions/dead-letters.ts';
 import { explain } from './sessions/explain.ts';
-import { deadLetters, listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
+import { listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
 import { type WatchDeps, watchMessages } from './sessions/watch.ts';
 import type { Wake } from './wake/wake.ts';
 
@@ -111,7 +112,9 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
       explain({ ...deps.sessionsDeps, state: (session) => deps.wake.state(session) }, request, signal),
     ),
     listDrops: forRoles('ListDrops', (request: sessions.ListDropsRequest) => ({ drops: deps.sessionsDeps.drops.list(request) })),
-    listDeadLetters: forRoles('ListDeadLetters', (request: sessions.ListDeadLettersRequest) => deadLetters(deps.sessionsDeps, request)),
+    listDeadLetters: forRoles('ListDeadLetters', (request: sessions.ListDeadLettersRequest, signal) =>
+      deadLetters(deps.sessionsDeps, request, signal),
+    ),
     retryDeadLetter: forRoles('RetryDeadLetter', async (request: sessions.RetryDeadLetterRequest) => {
       const [, session = '', seq = ''] = /^([^/]+)\/([0-9]+)$/.exec(request.id) ?? [];
       if (!deps.sessionsDeps.cells.has(session)) return { found: false };

@@ -5,6 +5,9 @@ export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
 }
 
+/** Made once: an abort without a reason makes an exception with a stack, for every event. */
+const FASTER = new Error('the work was faster');
+
 /**
  * Runs `work` for at most `ms`, or until `parent` aborts: then its signal aborts and the promise rejects at once (DeadlineError, or
  * the parent's reason), whether or not `work` heeds the signal. `what` completes "... took longer than ... ms".
@@ -29,7 +32,7 @@ export async function withDeadline<T>(
   try {
     return await Promise.race([work(signal), aborted.promise]);
   } finally {
-    timer.abort();
+    timer.abort(FASTER);
     aborted.promise.catch(() => {}); // nobody waits for it any more
     await timed;
   }

@@ -4,7 +4,7 @@ import { StatusError } from '../lib/grpc.ts';
 import type { IncomingAttachment, IncomingMessage } from './channels/channel.ts';
 import type { GatewayContext, GatewayDeps } from './start.ts';
 import { eventually } from './testing/eventually.ts';
-import { agentGroup, channel, handCaches, messagingGroup } from './testing/objects.ts';
+import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from './testing/objects.ts';
 import { scriptedMessage } from './testing/scripted-channel.ts';
 import { type TestGateway, testGateway } from './testing/test-gateway.ts';
 
@@ -16,9 +16,11 @@ afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
-async function start(
-  more: Partial<GatewayDeps> = {},
-): Promise<{ gateway: TestGateway; receive: (...events: Partial<IncomingMessage>[]) => ReturnType<GatewayContext['receive']> }> {
+async function start(more: Partial<GatewayDeps> = {}): Promise<{
+  gateway: TestGateway;
+  caches: HandCaches;
+  receive: (...events: Partial<IncomingMessage>[]) => ReturnType<GatewayContext['receive']>;
+}> {
   let context: GatewayContext | undefined;
   const caches = handCaches({
     channels: [channel('web', { type: 'local' })],
@@ -40,6 +42,7 @@ async function start(
   if (given === undefined) throw new Error('the plugin was not called');
   return {
     gateway,
+    caches,
     receive: (...events) =>
       given.receive(
         'web',
@@ -107,6 +110,23 @@ describe('limits', () => {
     await gateway.gateway.close();
     await rejected;
   });
+});
+
+test('nothing is routed, and so nothing dropped, before the wirings have been read', async () => {
+  const { gateway, receive, caches } = await start();
+  const [group] = caches.messagingGroups.list();
+  if (group === undefined) throw new Error('no group');
+  caches.messagingGroups.delete(group.metadata.name);
+  let looks = 0;
+  Object.defineProperty(caches.messagingGroups, 'hasSynced', {
+    get: () => {
+      looks += 1;
+      if (looks === 3) caches.messagingGroups.set(group);
+      return looks >= 3;
+    },
+  });
+  await receive({ eventId: '1', text: 'early' });
+  expect([gateway.inbox.drops, gateway.inbox.texts()]).toEqual([[], ['early']]);
 });
 
 describe('receipts', () => {

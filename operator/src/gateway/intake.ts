@@ -123,6 +123,8 @@ export class Intake {
 
   async #store(channel: Channel, event: IncomingEvent, signal: AbortSignal): Promise<readonly Drop[]> {
     const { name } = channel.metadata;
+    // Half-filled caches would call a wired chat unwired, and the event would be dropped for good.
+    await this.#retrying(async () => this.#mustBeSynced(), signal);
     const group = this.#deps.objects.chats().match(name, event.chat, event.chatClass);
     const decisions = route(name, event, group);
     this.#deps.reached('gateway/before-enqueue');
@@ -132,6 +134,11 @@ export class Intake {
       if (result.status === 'rejected') throw result.reason;
       return result.value ?? [];
     });
+  }
+
+  #mustBeSynced(): void {
+    if (!this.#deps.objects.synced)
+      throw new WaitingError('NotSynced', 'cannot route the event: the wirings have not been read yet', 1_000);
   }
 
   /** Makes one decision durable. What it answers is why nobody hears of the event after all. */

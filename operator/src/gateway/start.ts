@@ -15,7 +15,7 @@ import { channels as channelResources } from '../kube/resource-types.ts';
 import type { ResourceStore } from '../kube/store.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Reached } from '../lib/crash-point.ts';
-import { TerminalError, toError } from '../lib/errors.ts';
+import { TerminalError, toError, WaitingError } from '../lib/errors.ts';
 import { authenticate, CHANNEL_OPTIONS, closeServer, listen } from '../lib/grpc.ts';
 import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
@@ -151,6 +151,8 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const context: GatewayContext = {
     receive: async (name, events) => {
       const channel: Channel | undefined = deps.caches.channels.get(name);
+      if (channel === undefined && !objects.synced)
+        throw new WaitingError('NotSynced', `cannot take the event: the Channels have not been read yet`, 1_000);
       if (channel === undefined) throw new TerminalError('ChannelMissing', `cannot take the event: there is no Channel ${name}`);
       return intake.receive(channel, events);
     },

@@ -198,6 +198,18 @@ describe('/stop', () => {
     expect(cell.texts()).not.toContain('never');
   });
 
+  test('ends a turn that waits for its next try after two deaths', async () => {
+    const cell = running.cell();
+    cell.say('tool list_dir\ncrash always');
+    for (let death = 1; death <= 2; death += 1) expect((await running.start(cell).ended).signal).toBe('SIGKILL');
+    cell.say('/stop', { lane: 'control' });
+    running.start(cell);
+    await until('it is stopped', () => cell.turns()[0]?.state === 'stopped');
+    expect(cell.texts()).toEqual([STOPPED]);
+    cell.say('say onward');
+    await until('the next is answered', () => cell.texts().includes('onward'));
+  });
+
   test('with nothing to stop says that', async () => {
     const cell = running.cell();
     cell.say('/stop', { lane: 'control' });

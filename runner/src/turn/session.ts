@@ -97,7 +97,9 @@ export class Session {
     const over = new AbortController();
     const watching = this.#watchForStop(turn, over.signal);
     try {
-      return await turn.run();
+      const outcome = await turn.run();
+      this.#deps.log.info({ turn: turn.id, outcome }, 'a turn has ended');
+      return outcome;
     } finally {
       over.abort(OVER);
       await watching;

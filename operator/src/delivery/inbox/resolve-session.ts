@@ -33,7 +33,8 @@ export async function agentOnShard({ agentGroups, fetchAgent, shard }: ResolveDe
   if (agent === undefined) throw new StatusError(status.NOT_FOUND, `agent_group ${JSON.stringify(name)} does not exist`);
   const shards = agent.status?.shards;
   if (shards === undefined) throw new StatusError(status.UNAVAILABLE, `AgentGroup ${name} has no shard yet`);
-  if (!shards.includes(shard)) throw new StatusError(status.NOT_FOUND, `AgentGroup ${name} is on shard ${shards.join(', ')}, not on ${shard}`);
+  if (!shards.includes(shard))
+    throw new StatusError(status.NOT_FOUND, `AgentGroup ${name} is on shard ${shards.join(', ')}, not on ${shard}`);
   return agent;
 }
 

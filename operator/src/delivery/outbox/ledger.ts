@@ -149,16 +149,17 @@ export function revive(db: Database, seq: number, now: number): boolean {
   return changes === 1;
 }
 
-/** Rows that a process which is no more was sending: whether the platform has them must be found out. Their seqs. */
-export function interrupted(db: Database, now: number): number[] {
-  const some = prepared(db, `SELECT 1 FROM delivered WHERE ${OPEN} AND state = 'sending' LIMIT 1`).get();
+/** Rows that were being sent when the sender (a process, or the sender of one lane) ended: to be settled from `at` on. Their seqs. */
+export function interrupted(db: Database, at: number, lane?: string): number[] {
+  const which = `${OPEN} AND state = 'sending' AND lane = coalesce(?, lane)`;
+  const some = prepared(db, `SELECT 1 FROM delivered WHERE ${which} LIMIT 1`).get(lane ?? null);
   if (some === undefined) return []; // no commit for each of a shard's sleeping sessions at start
   return prepared(
     db,
-    `UPDATE delivered SET state = 'in_doubt', next_attempt_at = 0, last_error = ?, updated_at = ? WHERE state = 'sending' RETURNING seq`,
+    `UPDATE delivered SET state = 'in_doubt', next_attempt_at = ?, last_error = ?, updated_at = ? WHERE ${which} RETURNING seq`,
   )
     .pluck()
-    .all('delivery was stopped between sending it and recording that', now) as number[];
+    .all(at, 'delivery was stopped between sending it and recording that', at, lane ?? null) as number[];
 }
 
 // ── inbound rows ──

@@ -410,6 +410,50 @@ describe('failures', () => {
     expect(rowOf(bench.cells, seq).state).toBe(state);
   });
 
+  test('an error of ours in the middle of a delivery is settled as a crash is, without a restart', async () => {
+    await bench.close();
+    let bugs = 1;
+    bench = reopen({
+      reached: (point) => {
+        if (point === 'delivery/after-call-before-record' && bugs-- > 0) throw new Error('a bug');
+      },
+    });
+    const seq = runner.say({});
+    await bench.outbox.read(SESSION);
+    await until(() => rowOf(bench.cells, seq).state === 'in_doubt');
+    clock.advance(1_000);
+    await allSettled();
+    expect(gateway.sent).toHaveLength(1);
+    expect(rowOf(bench.cells, seq)).toMatchObject({ state: 'delivered', platform_message_id: 'p1' });
+  });
+
+  test('an outcome that cannot be recorded is recorded later, and nothing goes twice', async () => {
+    await bench.close();
+    let answered = false;
+    bench = reopen({
+      reached: (point) => {
+        answered ||= point === 'delivery/after-call-before-record';
+      },
+    });
+    const { inbound } = bench.cells.open(SESSION);
+    gateway.act = () => {
+      inbound.exec("CREATE TEMP TRIGGER full BEFORE UPDATE ON main.delivered BEGIN SELECT raise(ABORT, 'no room'); END");
+      return undefined;
+    };
+    const seq = runner.say({});
+    await bench.outbox.read(SESSION);
+    await until(() => gateway.sent.length === 1);
+    gateway.act = () => undefined;
+    await until(() => answered);
+    expect(rowOf(bench.cells, seq).state).toBe('sending');
+    inbound.exec('DROP TRIGGER temp.full');
+    clock.advance(1_000);
+    await allSettled();
+    expect(rowOf(bench.cells, seq)).toMatchObject({ state: 'delivered', attempts: 1 });
+    expect(gateway.calls).toHaveLength(1);
+    expect(gateway.settles).toEqual([]);
+  });
+
   test('a chat that fails or hangs delays only itself', async () => {
     const gate = Promise.withResolvers<void>();
     gateway.act = ({ chat }) =>

@@ -120,7 +120,7 @@ class LedgerOutbox implements Outbox {
         isDue: (session, lane) => this.#isDue(session, lane),
         claim: (session, lane) => this.#commit(session, (context) => claimHead(context, lane)),
         perform: (claim, mayGoOn, signal) => this.#perform(claim, mayGoOn, signal),
-        stopped: (session) => this.#lookAgain(session, clock.now() + LOOK_AGAIN_MS),
+        stopped: (session, lane) => this.#onStopped(session, lane),
       },
     });
     this.#reader = new SessionReader({
@@ -237,6 +237,19 @@ class LedgerOutbox implements Outbox {
     }
   }
 
+  /** An error of ours ended the lane. What it was sending is nobody's now, as after a crash. */
+  #onStopped(session: string, lane: string): void {
+    const { clock, log } = this.#deps;
+    this.#lookAgain(session, clock.now() + LOOK_AGAIN_MS);
+    try {
+      this.#commit(session, ({ cell, now, fx }) => {
+        for (const seq of ledger.interrupted(cell.inbound, now + LOOK_AGAIN_MS, lane)) fx.changed.add(seq);
+      });
+    } catch (thrown) {
+      log.error({ session, lane, err: toError(thrown) }, 'what was being sent is not known until the next start');
+    }
+  }
+
   /** Wakes every lane in which something may be due, and sets the timer for the rest. */
   #pump(session: string): void {
     const now = this.#deps.clock.now();
@@ -293,6 +306,17 @@ class LedgerOutbox implements Outbox {
       for (const lane of fx.entered.keys()) this.#lanes.leave(session, lane);
       throw thrown;
     }
+    try {
+      this.#follow(session, fx);
+    } catch (thrown) {
+      // It is committed: whoever took this for a failure would do it twice.
+      this.#deps.log.error({ session, err: toError(thrown) }, 'work after a commit failed, the rows are looked at again');
+      this.#lookAgain(session, clock.now() + LOOK_AGAIN_MS);
+    }
+    return result;
+  }
+
+  #follow(session: string, fx: Effects): void {
     for (const [lane, claim] of fx.entered) {
       if (claim === undefined) this.#lanes.leave(session, lane);
       else this.#lanes.start(session, lane, claim);
@@ -303,7 +327,6 @@ class LedgerOutbox implements Outbox {
     this.#account(session, fx);
     if (fx.changed.size > 0) this.#tellChanged(session, [...fx.changed]);
     if (fx.fault !== undefined) this.#onFault(session, fx.fault);
-    return result;
   }
 
   #account(session: string, { dead, failed }: Effects): void {

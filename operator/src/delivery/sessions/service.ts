@@ -1,14 +1,11 @@
 /** What people see of a shard: the read side, behind gateways that have authenticated them. */
 import { isPassing, type sessions } from '@dovecote/proto';
 import type { Clock } from '../../lib/clock.ts';
-import { toError } from '../../lib/errors.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
 import { parseScope } from '../../lib/scope.ts';
 import type { Cells } from '../cells/cells.ts';
-import { prepared } from '../cells/statements.ts';
 import type { Drops } from '../inbox/drops.ts';
-import { listDeadLetters } from '../outbox/dead-letters.ts';
 import type { IndexedSession, ShardIndex } from '../shard/index-db.ts';
 import type { Wake } from '../wake/wake.ts';
 import { readPage } from './conversation.ts';
@@ -78,37 +75,4 @@ export async function listMessages(
     if (steps.length === 0) break;
   }
   return { messages };
-}
-
-/** Of one session, or of all; a cell that cannot be read is left out. */
-export function deadLetters({ cells, log }: SessionsDeps, request: sessions.ListDeadLettersRequest): sessions.ListDeadLettersResponse {
-  const limit = request.limit > 0 ? Math.min(request.limit, 1_000) : 100;
-  const found: sessions.DeadLetter[] = [];
-  for (const session of request.session === '' ? cells.list() : [request.session]) {
-    if (found.length >= limit || !cells.has(session)) continue;
-    try {
-      const { inbound } = cells.open(session);
-      for (const letter of listDeadLetters(inbound, limit - found.length)) {
-        const table = letter.direction === 'in' ? 'messages_in' : 'notices';
-        const content = prepared(inbound, `SELECT content FROM ${table} WHERE seq = ?`).pluck().get(letter.seq) as string | undefined;
-        found.push({
-          id: `${session}/${letter.seq}`,
-          session,
-          direction: letter.direction,
-          channel: letter.channel,
-          chat: letter.chat,
-          thread: letter.thread,
-          kind: letter.direction === 'in' ? 'chat' : letter.seq % 2 === 0 ? 'notice' : 'message',
-          content: content ?? '',
-          lastError: letter.lastError,
-          attempts: letter.attempts,
-          createdAtMs: letter.createdAt,
-          deadAtMs: letter.deadAt,
-        });
-      }
-    } catch (e) {
-      log.warn({ session, err: toError(e) }, 'dead letters of a session could not be read');
-    }
-  }
-  return { deadLetters: found };
 }

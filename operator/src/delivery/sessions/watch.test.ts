@@ -188,4 +188,29 @@ describe('listing and explaining', () => {
     expect(drops).toMatchObject([{ reason: 'Unwired', count: 1 }]);
     expect(await explain('nothing')).toEqual({ found: false, session: '', steps: [] });
   });
+
+  test('a message that its runner gave up is a dead letter, the chat is told, and a retry is answered', async () => {
+    const { session, seq } = await bench.enqueue({ eventId: 'e0', text: '0' }, { trigger: false });
+    bench.manual.add(session);
+    await bench.enqueue({ eventId: 'e1', text: 'poison' });
+    await until(async () => (await bench.session(session))?.spec.awake === true);
+    let poisonous = true;
+    bench.runner(session, (row) => {
+      if (poisonous) throw new Error('the runner died of it');
+      return `survived ${row.seq}`;
+    });
+    const client = bench.sessions();
+    const list = async () =>
+      (await unary(client, client.listDeadLetters, { session: '', limit: 0 }, { metadata, deadlineMs: 5_000 })).deadLetters;
+    await until(async () => (await list()).length === 1, 'the dead letter');
+    const [letter] = await list();
+    expect(letter).toMatchObject({ id: `${session}/${seq + 2}`, direction: 'in', kind: 'chat', lastError: 'the runner died of it' });
+    await until(() => bench.delivered.some(({ content }) => content.includes('set it aside')), 'the notice');
+    poisonous = false;
+    const retry = (id: string) => unary(client, client.retryDeadLetter, { id, requestedBy: 'ada' }, { metadata, deadlineMs: 5_000 });
+    expect(await retry(letter?.id ?? '')).toEqual({ found: true });
+    await until(() => bench.delivered.some(({ content }) => content.includes('survived')), 'the answer');
+    expect(await list()).toEqual([]);
+    for (const id of [`${session}/9999`, 'nobody/2', 'nonsense']) expect(await retry(id)).toEqual({ found: false });
+  });
 });

@@ -9,6 +9,7 @@ import Sqlite, { type Database } from 'better-sqlite3';
 import type { Log } from '../../lib/log.ts';
 import { parseScope } from '../../lib/scope.ts';
 import { prepared } from '../cells/statements.ts';
+import { sqliteCode } from './sqlite-code.ts';
 
 const VERSION = 1;
 
@@ -40,7 +41,7 @@ export function openIndex(root: string, log: Log): ShardIndex {
   try {
     return new ShardIndex(root);
   } catch (e) {
-    if (!(e instanceof Sqlite.SqliteError) || (e.code !== 'SQLITE_NOTADB' && !e.code.startsWith('SQLITE_CORRUPT'))) throw e;
+    if (sqliteCode(e) !== 'SQLITE_NOTADB' && !sqliteCode(e).startsWith('SQLITE_CORRUPT')) throw e;
     log.error({ err: e }, 'index of the shard cannot be read and is made anew');
     for (const suffix of ['', '-wal', '-shm']) rmSync(join(root, `shard.db${suffix}`), { force: true });
     return new ShardIndex(root);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
+import { sqliteCode } from './sqlite-code.ts';
 
 /** A handle that nobody refers to is closed by the garbage collector, and its lock is gone: the one reason for this module's state. */
 const held = new Set<Database>();
@@ -16,7 +17,7 @@ export function lockShard(root: string, shard: string): { release(): void } {
     db.exec('BEGIN EXCLUSIVE');
   } catch (e) {
     db.close();
-    if (e instanceof Sqlite.SqliteError && e.code.startsWith('SQLITE_BUSY'))
+    if (sqliteCode(e).startsWith('SQLITE_BUSY'))
       throw new Error(`cannot start delivery for shard ${shard}: another process holds ${file}`, { cause: e });
     throw e;
   }

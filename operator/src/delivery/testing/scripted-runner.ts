@@ -13,7 +13,7 @@ export interface ScriptedRunnerOptions {
   readonly podUid: string;
   readonly in: string;
   readonly out: string;
-  /** undefined: stays silent, but the message is done */
+  /** undefined: stays silent, but the message is done. Throws: it is set aside. */
   readonly answer: (row: MessageInRow) => string | undefined;
   readonly instance?: string;
 }
@@ -70,10 +70,10 @@ export class ScriptedRunner {
       this.#turn += 1;
       this.#out
         .transaction(() => {
+          const { text, error } = this.#answer(row);
           this.#out
-            .prepare("INSERT INTO acks (in_seq, state, turn_id, at) VALUES (?, 'done', ?, ?)")
-            .run(row.seq, `t${this.#turn}`, row.created_at);
-          const text = row.trigger === 1 ? this.#options.answer(row) : undefined;
+            .prepare('INSERT INTO acks (in_seq, state, turn_id, error, at) VALUES (?, ?, ?, ?, ?)')
+            .run(row.seq, error === undefined ? 'done' : 'failed', `t${this.#turn}`, error ?? null, row.created_at);
           if (text === undefined) return;
           const own = (this.#out.prepare('SELECT max(seq) FROM messages_out').pluck().get() as number | null) ?? -1;
           const seq = Math.max(own, row.seq - 1) + 2;
@@ -112,6 +112,14 @@ export class ScriptedRunner {
         this.drained(response.message.value.reason);
         return;
       default:
+    }
+  }
+
+  #answer(row: MessageInRow): { text?: string | undefined; error?: string } {
+    try {
+      return { text: row.trigger === 1 ? this.#options.answer(row) : undefined };
+    } catch (e) {
+      return { error: e instanceof Error ? e.message : String(e) };
     }
   }
 

@@ -230,8 +230,9 @@ describe('a runner with the anthropic provider', () => {
     const cell = running.cell({ agent: { provider: 'anthropic' } });
     cell.say('be refused');
     running.start(cell, flags());
-    await until('it is refused', () => cell.texts().length === 1);
-    expect(cell.texts()[0]).not.toContain('RAW');
-    expect(cell.turns()).toMatchObject([{ state: 'failed' }]);
+    await until('it is refused', () => cell.acks()[0]?.state === 'failed');
+    expect(cell.acks()[0]?.error).toContain('The model refused this request');
+    expect(cell.acks()[0]?.error).not.toContain('RAW');
+    expect(cell.turns()).toMatchObject([{ state: 'failed', error: 'BadRequest: the model API answered 400 (invalid_request_error)' }]);
   });
 });
