@@ -22,6 +22,8 @@ async function bundle(name: 'operator' | 'runner', assets: readonly string[]): P
     sourcemap: 'linked',
     sourcesContent: false,
     external: ['better-sqlite3'],
+    // telegraf's fetch asks for Node's own punycode, which is deprecated: the first thing a newcomer would see is a warning.
+    alias: { punycode: 'punycode/' },
     legalComments: 'none',
     logLevel: 'warning',
     // CommonJS packages inside an ES module still call require().

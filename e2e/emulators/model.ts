@@ -10,9 +10,9 @@ export class ModelEmulator {
     this.#host = host;
   }
 
-  /** Listens on `host` alone. */
-  static async start(host: string): Promise<ModelEmulator> {
-    const mock = new LLMock({ host, port: 0 });
+  /** Listens on `host` alone. With `apiKey` it answers 401 to whoever shows another. */
+  static async start(host: string, apiKey?: string): Promise<ModelEmulator> {
+    const mock = new LLMock({ host, port: 0, ...(apiKey !== undefined && { auth: { apiKeys: [apiKey] } }) });
     await mock.start();
     return new ModelEmulator(mock, host);
   }
@@ -20,11 +20,6 @@ export class ModelEmulator {
   /** As AgentGroup.spec.provider.anthropic.baseURL takes it. */
   get baseURL(): string {
     return `http://${this.#host}:${this.mock.port}`;
-  }
-
-  /** Header values of the requests that came, by name; names in lower case. */
-  headers(name: string): readonly string[] {
-    return this.mock.getRequests().map((entry) => String((entry.headers as Record<string, unknown>)[name] ?? ''));
   }
 
   async close(): Promise<void> {

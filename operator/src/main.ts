@@ -59,7 +59,10 @@ role('controller', 'turns custom resources into Pods, status and policies (leade
   .option('--shards <names>', 'every shard, separated by commas', '0')
   .requiredOption('--runner-image <image>', 'image of session Pods')
   .option('--runner-image-pull-policy <policy>', 'Always, IfNotPresent or Never', 'IfNotPresent')
+  .option('--runner-image-pull-secrets <names>', 'of session Pods, separated by commas', '')
   .option('--runner-resources <json>', 'requests and limits of session Pods', '{}')
+  .option('--runner-priority-class <name>', 'of session Pods')
+  .option('--runner-tolerations <json>', 'of session Pods: they must be able to run where their delivery runs', '[]')
   .option('--own-kernel-runtime-classes <names>', 'runtime classes that are refused, separated by commas')
   .requiredOption('--delivery-address <template>', 'host:port of a shard, with {shard}')
   .requiredOption('--proxy-url <url>', 'where session Pods reach the proxy')
@@ -98,7 +101,10 @@ interface ControllerFlags {
   shards: string;
   runnerImage: string;
   runnerImagePullPolicy: string;
+  runnerImagePullSecrets: string;
   runnerResources: string;
+  runnerPriorityClass?: string;
+  runnerTolerations: string;
   ownKernelRuntimeClasses?: string;
   deliveryAddress: string;
   proxyUrl: string;

@@ -101,3 +101,14 @@ metadata:
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .ctx.Release.Name }}-{{ .role }} }
 subjects: [{ kind: ServiceAccount, name: {{ .ctx.Release.Name }}-{{ .role }} }]
 {{- end }}
+
+{{/* Where platforms reach the gateway; empty when only their operators know. */}}
+{{- define "dovecote.public-url" -}}
+{{- with .Values.gateway -}}
+{{- if .publicUrl -}}
+{{ .publicUrl }}
+{{- else if .ingress.enabled -}}
+{{ ternary "https" "http" (gt (len .ingress.tls) 0) }}://{{ .ingress.host }}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -1,5 +1,6 @@
 /** What a session costs the API server, counted from its own audit log. */
 import { expect, test } from '@jest/globals';
+import { untilObject } from '../../harness/cluster.ts';
 import { type ApiCall, auditMark, auditReadable, callsSince, isOurs, isWrite } from '../../harness/cluster-audit.ts';
 import { clusterVerifies, sessionOf, untilAsleep, untilAwake } from '../../harness/cluster-scenario.ts';
 import { until } from '../../harness/until.ts';
@@ -50,6 +51,8 @@ else {
     await untilAwake(name);
     await slack.say('warm 0', ts);
     await slack.answer(ts, 'You said: warm 0');
+    // The count of the wake is written some seconds later, for all sessions of the agent at once.
+    await untilObject('agentgroup', agent, 'has counted it', ({ status }) => status?.['awakeSessions'] === 1);
 
     const mark = auditMark();
     const messages = 20;

@@ -58,7 +58,7 @@ clusterVerifies(
   'sec/least-rbac',
   'each role may do what it does and no more: no wildcard, no list of Secrets, no Pods but for the controller',
   async () => {
-    const may = async (role: string, verb: string, resource: string): Promise<boolean> =>
+    const may = async (role: string, verb: string, resource: string, subresource = ''): Promise<boolean> =>
       (
         await execute('kubectl', [
           'auth',
@@ -69,16 +69,17 @@ clusterVerifies(
           NAMESPACE,
           '--as',
           `system:serviceaccount:${NAMESPACE}:${RELEASE}-${role}`,
+          `--subresource=${subresource}`,
         ])
       ).stdout.trim() === 'yes';
     for (const role of ['controller', 'gateway', 'delivery', 'proxy']) {
       expect(await may(role, 'list', 'secrets')).toBe(false);
-      expect(await may(role, 'create', 'pods/exec')).toBe(false);
+      expect(await may(role, 'create', 'pods', 'exec')).toBe(false);
       expect(await may(role, '*', '*')).toBe(false);
       expect([role, await may(role, 'create', 'pods')]).toEqual([role, role === 'controller']);
       expect([role, await may(role, 'get', 'secrets')]).toEqual([role, role !== 'delivery']); // it holds no credential of a platform or a model
       expect([role, await may(role, 'patch', 'sessions.dovecote.dev')]).toEqual([role, role === 'delivery' || role === 'controller']);
-      expect([role, await may(role, 'patch', 'sessions.dovecote.dev/status')]).toEqual([role, role === 'controller']);
+      expect([role, await may(role, 'patch', 'sessions.dovecote.dev', 'status')]).toEqual([role, role === 'controller']);
     }
     const agent = await execute('kubectl', [
       'auth',

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
+import { MockPlatformFaults } from '../../../operator/src/gateway/testing/mock-platform-faults.ts';
 import { ModelEmulator } from '../../emulators/model.ts';
 import { LocalMode } from '../../harness/local-mode.ts';
 import { manifest, secret, webAgent } from '../../harness/objects.ts';
@@ -12,21 +13,24 @@ const KEY = 'sk-not-for-the-pod';
 const demo = localStage();
 const claude = stage(async () => {
   const model = await ModelEmulator.start('127.0.0.1');
+  const wire = await MockPlatformFaults.start(model.baseURL); // the emulator hides the keys it saw
   const house = await LocalMode.start({
     manifests: {
       ...webAgent(),
       ...secret('anthropic', { 'api-key': KEY }),
       ...manifest('AgentGroup', 'assistant', {
-        provider: { type: 'anthropic', anthropic: { baseURL: model.baseURL, credentialsRef: { name: 'anthropic' } } },
+        provider: { type: 'anthropic', anthropic: { baseURL: wire.url, credentialsRef: { name: 'anthropic' } } },
         instructions: 'You are a test.',
       }),
     },
   });
   return {
     model,
+    wire,
     house,
     dispose: async () => {
       await house.dispose();
+      await wire.close();
       await model.close();
     },
   };
@@ -51,7 +55,7 @@ verifies(
   'turn/provider-anthropic',
   'the Messages API through the proxy: streamed tool loop, cache marks, the key from the Secret, and no key in the runner',
   async () => {
-    const { model, house } = claude.it;
+    const { model, wire, house } = claude.it;
     model.mock.addFixture({
       match: { userMessage: 'weather', hasToolResult: false },
       response: { toolCalls: [{ name: 'write_file', arguments: '{"path":"w.txt","content":"sunny"}' }] },
@@ -62,7 +66,10 @@ verifies(
     await chat.ask('How is the weather?', 'It is sunny.');
     const session = await chat.session();
     expect(readFileSync(`${house.files.paths(session).workspace}/w.txt`, 'utf8')).toBe('sunny');
-    expect(new Set(model.headers('x-api-key'))).toEqual(new Set([KEY]));
+    expect(new Set(wire.calls.map(({ headers }) => headers['x-api-key']))).toEqual(new Set([KEY]));
+    const [asked] = wire.callsOf('messages').map(({ body }) => JSON.parse(body.toString()) as { stream: boolean; system: { cache_control?: object }[] });
+    expect(asked?.stream).toBe(true);
+    expect(JSON.stringify(asked)).toContain('cache_control');
     const runner = await house.runner(session);
     expect(readFileSync(`/proc/${runner}/environ`, 'utf8')).not.toContain(KEY);
     expect(readFileSync(`/proc/${runner}/cmdline`, 'utf8')).not.toContain(KEY);
@@ -87,7 +94,7 @@ verifies(
     // The waits between the other three are minutes: they are told in the runner's own tests.
     await house.stop();
     const db = new Sqlite(`${files.paths(session).out}/outbound.db`, { timeout: 5_000 });
-    db.exec("UPDATE acks SET tries = 5, state = 'interrupted', next_try_at = 0");
+    db.exec("UPDATE acks SET tries = 5, state = 'processing'");
     db.close();
     await house.start();
     await chat.answer('could not work on your message');

@@ -53,7 +53,11 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
   ): ((call: ServerUnaryCall<Req, Res>, callback: sendUnaryData<Res>) => void) =>
     handleUnary(async (request: Req, call) => {
       mustBeRole(call.metadata);
-      return handler(request, stopping.signal);
+      try {
+        return await handler(request, stopping.signal);
+      } catch (e) {
+        throw deps.inbox.classify(e);
+      }
     }, onInternal(method));
 
   server.addService(inbox.InboxService, {

@@ -25,13 +25,14 @@ import { makeFolder } from './cells/durable.ts';
 import { factsOf } from './cells/facts.ts';
 import { prepared } from './cells/statements.ts';
 import { Drops } from './inbox/drops.ts';
+import { CommitLine } from './inbox/group-commit.ts';
 import { Inbox, type InboxDeps } from './inbox/inbox.ts';
-import { CommitLine } from './inbox/turn-batch.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { createDeliveryMetrics } from './metrics.ts';
 import { parseLane } from './outbox/address.ts';
 import { createOutbox } from './outbox/outbox.ts';
 import type { OutboxLimits } from './outbox/outbox-limits.ts';
+import { hasUnfinishedTurn } from './outbox/unfinished-turn.ts';
 import { Projector } from './projection/projector.ts';
 import { createResources, fillResources } from './resources.ts';
 import { serve } from './serve.ts';
@@ -193,6 +194,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       project: (session) => void projector.project(session),
       read,
       openOutbound: (session) => outbox.open(session),
+      unfinishedTurn: (session) => hasUnfinishedTurn(cells.open(session)),
       notice: (session, notice) => outbox.notice(session, notice),
     });
     const drainAndTell = (session: string, reason: string, text: string | undefined): void => {

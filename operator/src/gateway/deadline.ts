@@ -19,19 +19,22 @@ export async function withDeadline<T>(
   parent: AbortSignal | undefined,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const expired = new AbortController();
+  parent?.throwIfAborted();
+  const call = new AbortController();
   const timer = new AbortController();
-  const signal = parent === undefined ? expired.signal : AbortSignal.any([expired.signal, parent]);
-  signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
-  signal.addEventListener('abort', () => aborted.reject(signal.reason), { once: true });
+  call.signal.addEventListener('abort', () => aborted.reject(call.signal.reason), { once: true });
+  // Not AbortSignal.any: on a signal that lives as long as the process it keeps a trace of every call.
+  const stop = (): void => call.abort(parent?.reason);
+  parent?.addEventListener('abort', stop, { once: true });
   const timed = clock.sleep(ms, timer.signal).then(
-    () => expired.abort(new DeadlineError(`${what} took longer than ${ms} ms`)),
+    () => call.abort(new DeadlineError(`${what} took longer than ${ms} ms`)),
     () => {}, // the work was faster
   );
   try {
-    return await Promise.race([work(signal), aborted.promise]);
+    return await Promise.race([work(call.signal), aborted.promise]);
   } finally {
+    parent?.removeEventListener('abort', stop);
     timer.abort(FASTER);
     aborted.promise.catch(() => {}); // nobody waits for it any more
     await timed;

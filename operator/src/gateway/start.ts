@@ -32,6 +32,7 @@ import { INTAKE_LIMITS, Intake, type IntakeLimits, type Receipt } from './intake
 import { gatewayMetrics } from './metrics.ts';
 import { type GatewayCaches, GatewayObjects } from './objects.ts';
 import { PLATFORM_LIMITS, type PlatformLimits, PlatformService } from './platform/service.ts';
+import { RequestsInHand } from './requests-in-hand.ts';
 
 const FIELD_MANAGER = 'dovecote-gateway';
 
@@ -138,6 +139,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   app.addHook('onSend', async (_request, reply) => {
     if (closed !== undefined) reply.header('connection', 'close');
   });
+  const requests = new RequestsInHand(app);
   webhookRoutes(app, {
     find,
     synced: () => objects.synced,
@@ -168,6 +170,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const close = async (): Promise<void> => {
     log.info('gateway closes');
     const drained = Promise.all([app.close(), supervisor.close()]);
+    void requests.answered().then(() => app.server.closeAllConnections());
     const calls = closeServer(grpc, GRPC_DRAIN_MS);
     try {
       await withDeadline(clock, 'closing', DRAIN_MS, undefined, () => drained);

@@ -30,6 +30,11 @@ export const runController = (options: ControllerOptions): Promise<number> =>
         runtime: clusterRuntime({
           image: options.runnerImage,
           imagePullPolicy: options.runnerImagePullPolicy as 'Always' | 'IfNotPresent' | 'Never',
+          ...(options.runnerImagePullSecrets !== '' && { imagePullSecrets: list(options.runnerImagePullSecrets) }),
+          ...(options.runnerPriorityClass !== undefined && { priorityClassName: options.runnerPriorityClass }),
+          ...(options.runnerTolerations !== '[]' && {
+            tolerations: JSON.parse(options.runnerTolerations) as readonly Readonly<Record<string, string | number>>[],
+          }),
           attach: options.deliveryAddress,
           proxy: options.proxyUrl,
           claim: options.claim,

@@ -122,7 +122,7 @@ export class Outbox {
              error = iif(tries >= :max, :poison, error),
              next_try_at = iif(tries < 2, :now, :now + :first * (1 << (min(tries, 20) - 2))),
              at = :now
-           WHERE state = 'processing' RETURNING *`,
+           WHERE state = 'processing' OR (state = 'interrupted' AND tries >= :max) RETURNING *`,
       ).all({ max: MAX_TRIES, poison: POISON, now, first: FIRST_BACKOFF_MS }) as AckRow[];
     });
     this.#inbox.mirror(changed);

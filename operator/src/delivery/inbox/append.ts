@@ -5,8 +5,8 @@ import type { Cell } from '../cells/cells.ts';
 import { nextSeq } from '../cells/next-seq.ts';
 import { prepared } from '../cells/statements.ts';
 import { type AttachmentLimits, claimAttachments } from './claim-attachments.ts';
+import type { Outcome } from './group-commit.ts';
 import type { NewMessage } from './new-message.ts';
-import type { Outcome } from './turn-batch.ts';
 
 export type Appended =
   | { readonly outcome: 'stored'; readonly seq: number; readonly trigger: boolean }

@@ -85,13 +85,12 @@ describe('delivery killed', () => {
     expect(readdirSync(join(cellPaths(volume.root, session).in, 'attachments', '2'))).toEqual(['a.txt']);
   });
 
-  test('after the answer: a restarted delivery wakes the session from its row alone', async () => {
+  test('between answer and wake: the row is there for the next delivery, which takes it as its own', async () => {
     delivery = await volume.start('delivery/after-answer-before-wake');
     await enqueue(delivery, 'e1').catch(() => {}); // the answer may or may not have left before the kill
     await delivery.gone;
     expect(events()).toEqual(['e1']);
     delivery = await volume.start();
-    // The cell was adopted at start; that it is then awake is what wake's own tests look at.
     expect((await enqueue(delivery, 'e1')).outcome).toBe(inbox.EnqueueOutcome.DUPLICATE);
   });
 });

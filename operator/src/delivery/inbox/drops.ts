@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { inbox, sessions } from '@dovecote/proto';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { prepared } from '../cells/statements.ts';
-import { type CommitLine, TurnBatch } from './turn-batch.ts';
+import { type CommitLine, GroupCommit } from './group-commit.ts';
 
 const VERSION = 1;
 /** Single events are kept for `dovecote why`, the counters for ever. */
@@ -23,14 +23,14 @@ export interface DropEvent {
 
 export class Drops {
   readonly #db: Database;
-  readonly #batch: TurnBatch<DropEvent, undefined>;
+  readonly #batch: GroupCommit<DropEvent, undefined>;
 
   constructor(root: string, line: CommitLine) {
     this.#db = new Sqlite(join(root, 'drops.db'));
     this.#db.pragma('journal_mode = WAL'); // one process has it; only the cells are shared
     this.#db.pragma('synchronous = FULL');
     if (Number(this.#db.pragma('user_version', { simple: true })) < VERSION) createTables(this.#db);
-    this.#batch = new TurnBatch(line, (drops) => {
+    this.#batch = new GroupCommit(line, (drops) => {
       this.#db.transaction(() => {
         for (const drop of drops) this.#insert(drop);
       })();

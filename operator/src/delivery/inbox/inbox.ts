@@ -12,9 +12,9 @@ import type { VolumeSpace } from '../shard/space.ts';
 import { type Appended, appendBatch } from './append.ts';
 import { dropStaged } from './claim-attachments.ts';
 import type { Drops } from './drops.ts';
+import { type CommitLine, GroupCommit } from './group-commit.ts';
 import { type NewMessage, parseEnqueue } from './new-message.ts';
 import { agentOnShard, type ResolveDeps, resolveSession } from './resolve-session.ts';
-import { type CommitLine, TurnBatch } from './turn-batch.ts';
 
 export interface AppendedRow {
   readonly seq: number;
@@ -42,7 +42,7 @@ const FULL = 'the volume is full; the event was not stored, send it again later'
 
 export class Inbox {
   readonly #deps: InboxDeps;
-  readonly #batches = new Map<string, TurnBatch<NewMessage, Appended>>();
+  readonly #batches = new Map<string, GroupCommit<NewMessage, Appended>>();
 
   constructor(deps: InboxDeps) {
     this.#deps = deps;
@@ -87,7 +87,7 @@ export class Inbox {
   async append(session: string, message: NewMessage): Promise<Appended> {
     let batch = this.#batches.get(session);
     if (batch === undefined) {
-      batch = new TurnBatch(this.#deps.line, (messages) => this.#commit(session, messages));
+      batch = new GroupCommit(this.#deps.line, (messages) => this.#commit(session, messages));
       this.#batches.set(session, batch);
     }
     return batch.add(message);

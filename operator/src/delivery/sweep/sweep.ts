@@ -4,7 +4,7 @@ import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AgentGroup, Session } from '@dovecote/crds';
-import { INBOUND_DB, peekOutbound, readOutbound } from '@dovecote/proto';
+import { INBOUND_DB, OUTBOUND_DB, peekOutbound, readOutbound } from '@dovecote/proto';
 import { ConflictError } from '../../kube/errors.ts';
 import { sessions as sessionType } from '../../kube/resource-types.ts';
 import type { ResourceStore } from '../../kube/store.ts';
@@ -15,6 +15,7 @@ import type { Cells } from '../cells/cells.ts';
 import { emptyTrash } from '../cells/trash.ts';
 import type { Limits } from '../limits.ts';
 import type { DeliveryMetrics } from '../metrics.ts';
+import { hasUnfinishedTurn } from '../outbox/unfinished-turn.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import { reindex } from '../shard/rebuild.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
@@ -29,7 +30,7 @@ export interface SweepDeps {
   readonly cells: Cells;
   readonly index: ShardIndex;
   readonly storage: StorageReports;
-  readonly wake: Pick<Wake, 'state' | 'putToSleep'>;
+  readonly wake: Pick<Wake, 'state' | 'putToSleep' | 'request'>;
   readonly staging: string;
   readonly limits: Pick<Limits, 'stagedMs' | 'trashMs'>;
   readonly clock: Clock;
@@ -46,6 +47,8 @@ export class Sweep {
   readonly #deps: SweepDeps;
   /** change counter of each cell's inbound.db when it was last indexed */
   readonly #indexed = new Map<string, number>();
+  /** change counter of each sleeping cell's outbound.db at which no turn was left unfinished */
+  readonly #finished = new Map<string, number>();
 
   constructor(deps: SweepDeps) {
     this.#deps = deps;
@@ -99,6 +102,18 @@ export class Sweep {
     if (this.#deps.storage.current(session).reason === 'OutboundRefused' && isReadable(cells, session))
       this.#deps.storage.clear(session, 'OutboundRefused');
     await this.#adopt(session, signal);
+    // Suspended in mid-turn, or put to sleep by an older version: nothing else would go on with it.
+    if (this.isAsleep(session) && this.#cutShort(session)) this.#deps.wake.request(session);
+  }
+
+  #cutShort(session: string): boolean {
+    const { cells } = this.#deps;
+    if (!cells.has(session)) return false;
+    const header = peekOutbound(join(cells.root, 'cells', session, 'out', OUTBOUND_DB));
+    if (header === undefined || this.#finished.get(session) === header.changeCounter) return false;
+    if (hasUnfinishedTurn(cells.open(session))) return true;
+    this.#finished.set(session, header.changeCounter);
+    return false;
   }
 
   /** Confirmed by the controller, which saw its Pod gone: only then is the runner's file ours to repair. */

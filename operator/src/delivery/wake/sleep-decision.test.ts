@@ -8,6 +8,7 @@ const idle: SleepInput = {
   idleTimeoutMs: 600_000,
   nextDue: null,
   openOutbound: 0,
+  unfinishedTurn: false,
   runner: 'idle',
   lastActivity: now - 600_000,
 };
@@ -25,6 +26,11 @@ describe('the decision to sleep', () => {
       'a platform that is down for long does not keep the Pod',
       { openOutbound: 1, lastActivity: now - 900_000 },
       { sleep: true, reason: 'Idle' },
+    ],
+    [
+      'its runner died in mid-turn and has not come back: stays',
+      { unfinishedTurn: true, runner: 'absent', lastActivity: 0 },
+      { sleep: false, because: 'UnfinishedTurn' },
     ],
     ['no runner came, and nothing waits: sleeps', { runner: 'absent' }, { sleep: true, reason: 'Idle' }],
     ['suspended: sleeps whatever it does', { suspended: true, runner: 'busy', nextDue: 0 }, { sleep: true, reason: 'Suspended' }],

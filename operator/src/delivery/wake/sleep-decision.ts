@@ -8,6 +8,8 @@ export interface SleepInput {
   readonly nextDue: number | null;
   /** outbound rows that are neither delivered nor dead */
   readonly openOutbound: number;
+  /** a turn was begun and not ended: its messages may be done already, and nothing but the runner goes on with it */
+  readonly unfinishedTurn: boolean;
   /** busy: in a turn, or in a declared wait. idle: said so. absent: no runner is attached */
   readonly runner: 'busy' | 'idle' | 'absent';
   /** of messages, answers, turns and the wake itself */
@@ -16,7 +18,7 @@ export interface SleepInput {
 
 export type SleepDecision =
   | { readonly sleep: true; readonly reason: 'Idle' | 'Suspended' }
-  | { readonly sleep: false; readonly because: 'Pending' | 'DueSoon' | 'Busy' | 'NotDelivered' | 'Fresh' };
+  | { readonly sleep: false; readonly because: 'Pending' | 'DueSoon' | 'Busy' | 'UnfinishedTurn' | 'NotDelivered' | 'Fresh' };
 
 /** A Pod costs more to stop and start than to keep for this long. */
 const DUE_SOON_MS = 60_000;
@@ -24,11 +26,12 @@ const DUE_SOON_MS = 60_000;
 const DELIVERY_PATIENCE_MS = 300_000;
 
 export function decideSleep(input: SleepInput): SleepDecision {
-  const { now, nextDue, runner, idleTimeoutMs } = input;
+  const { now, nextDue, runner, idleTimeoutMs, unfinishedTurn } = input;
   if (input.suspended) return { sleep: true, reason: 'Suspended' };
   if (nextDue !== null && nextDue <= now) return { sleep: false, because: 'Pending' };
   if (nextDue !== null && nextDue - now < DUE_SOON_MS) return { sleep: false, because: 'DueSoon' };
   if (runner === 'busy') return { sleep: false, because: 'Busy' };
+  if (unfinishedTurn) return { sleep: false, because: 'UnfinishedTurn' };
   const idleMs = now - input.lastActivity;
   if (idleMs < idleTimeoutMs) return { sleep: false, because: 'Fresh' };
   if (input.openOutbound > 0 && idleMs < idleTimeoutMs + DELIVERY_PATIENCE_MS) return { sleep: false, because: 'NotDelivered' };

@@ -178,14 +178,16 @@ describe('projection', () => {
     await bench.agent('helper', { instructions: 'be kind' });
     const { session } = await bench.enqueue({ eventId: 'e1' });
     await until(() => bench.delivered.length === 1);
-    const config = (): unknown => {
+    const ask = (sql: string): unknown => {
       const db = openInboundReader(join(cellPaths(bench.root, session).in, INBOUND_DB));
       try {
-        return JSON.parse(db.prepare('SELECT config FROM agent').pluck().get() as string);
+        return db.prepare(sql).pluck().get();
       } finally {
         db.close();
       }
     };
+    const config = (): unknown => JSON.parse(String(ask('SELECT config FROM agent')));
+    await until(() => ask('SELECT state FROM delivered') === 'delivered', 'the record of the delivery');
     expect(config()).toMatchObject({ instructions: 'be kind' });
     const counter = () => peekOutbound(join(cellPaths(bench.root, session).in, INBOUND_DB))?.changeCounter;
     const before = counter();

@@ -49,6 +49,8 @@ export interface WakeDeps {
   /** A last look at the runner's file. */
   readonly read: (session: string) => Promise<void>;
   readonly openOutbound: (session: string) => number;
+  /** Asks the runner's file. */
+  readonly unfinishedTurn: (session: string) => boolean;
   readonly notice: (session: string, notice: { id: string; channel: string; chat: string; thread?: string; text: string }) => Promise<void>;
 }
 
@@ -227,11 +229,16 @@ export class Wake {
       idleTimeoutMs: agent === undefined ? 0 : durationMs(agent.spec.idleTimeout),
       nextDue: facts.next_due,
       openOutbound: 0,
+      unfinishedTurn: false,
       runner: attached ? (idle ? 'idle' : 'busy') : 'absent',
       lastActivity: this.#lastActivity(session),
     };
-    if (!decideSleep(input).sleep) return; // mostly: so the ledger need not be asked each second
-    const decision = decideSleep({ ...input, openOutbound: this.#deps.openOutbound(session) });
+    if (!decideSleep(input).sleep) return; // mostly: so the files need not be asked each second
+    const decision = decideSleep({
+      ...input,
+      openOutbound: this.#deps.openOutbound(session),
+      unfinishedTurn: this.#deps.unfinishedTurn(session),
+    });
     if (decision.sleep) this.putToSleep(session, decision.reason);
   }
 

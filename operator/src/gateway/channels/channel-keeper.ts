@@ -292,7 +292,11 @@ export class ChannelKeeper {
 
   async #wait(ms: number, bell: Promise<void>, signal: AbortSignal): Promise<void> {
     const done = new AbortController();
-    await Promise.race([bell, this.#deps.clock.sleep(Math.max(1, ms), AbortSignal.any([signal, done.signal])).catch(() => {})]);
+    const stop = (): void => done.abort();
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    await Promise.race([bell, this.#deps.clock.sleep(Math.max(1, ms), done.signal).catch(() => {})]);
+    signal.removeEventListener('abort', stop);
     done.abort();
   }
 }

@@ -214,6 +214,13 @@ describe('DeliverFile', () => {
     });
     expect(platform.delivered).toEqual([]);
   });
+
+  test('a large file that is refused does not hang its sender', async () => {
+    const { gateway } = await start({ spec: { maxAttachmentBytes: '4' } });
+    const chunks = Array.from({ length: 80 }, () => Buffer.alloc(256 * 1024));
+    expect((await gateway.deliverFile(file, chunks)).outcome).toMatchObject({ $case: 'refused', value: { reason: 'TooLarge' } });
+    expect((await gateway.deliver({ ...to, content: text('still here') })).outcome?.$case).toBe('delivered');
+  });
 });
 
 describe('Settle', () => {

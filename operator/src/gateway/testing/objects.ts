@@ -6,7 +6,14 @@ let serial = 0;
 
 const metadata = (name: string): object => {
   serial += 1;
-  return { name, namespace: 'test', uid: `uid-${name}`, resourceVersion: String(serial), generation: 1, creationTimestamp: '2026-01-01T00:00:00Z' };
+  return {
+    name,
+    namespace: 'test',
+    uid: `uid-${name}`,
+    resourceVersion: String(serial),
+    generation: 1,
+    creationTimestamp: '2026-01-01T00:00:00Z',
+  };
 };
 
 export function channel(name: string, spec: ChannelSpecInput): Channel {

@@ -1,6 +1,7 @@
 /** Test only: delivery's Inbox as a gRPC server on loopback that remembers what it was told and fails when it is told to. */
-import { Server, status } from '@grpc/grpc-js';
+
 import { inbox } from '@dovecote/proto';
+import { Server, status } from '@grpc/grpc-js';
 import { authenticate, CHANNEL_OPTIONS, closeServer, handleUnary, listen, StatusError } from '../../lib/grpc.ts';
 import type { TokenReviewer } from '../../lib/identity.ts';
 

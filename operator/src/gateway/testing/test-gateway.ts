@@ -1,6 +1,7 @@
 /** Test only: a gateway with a scripted delivery on one side, and whatever a test plugs in on the other. */
-import { credentials, Metadata } from '@grpc/grpc-js';
+
 import { platform } from '@dovecote/proto';
+import { credentials, Metadata } from '@grpc/grpc-js';
 import { Registry } from 'prom-client';
 import { systemClock } from '../../lib/clock.ts';
 import { noCrash } from '../../lib/crash-point.ts';
@@ -108,7 +109,8 @@ export async function testGateway(
     statuses,
     secrets,
     http,
-    post: (name, body, headers = {}) => fetch(`${http}/channels/${name}`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } }),
+    post: (name, body, headers = {}) =>
+      fetch(`${http}/channels/${name}`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } }),
     deliver: (request) => unary(client, client.deliver, full(request), call),
     deliverFile: (request, bytes) =>
       new Promise((resolve, reject) => {

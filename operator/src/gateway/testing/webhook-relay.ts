@@ -24,7 +24,8 @@ export class WebhookRelay {
       request.on('end', () => {
         const headers: Record<string, string> = { ...this.#add };
         for (const [name, value] of Object.entries(request.headers)) {
-          if (typeof value === 'string' && !['host', 'connection', 'content-length', 'transfer-encoding', 'expect'].includes(name)) headers[name] = value;
+          if (typeof value === 'string' && !['host', 'connection', 'content-length', 'transfer-encoding', 'expect'].includes(name))
+            headers[name] = value;
         }
         this.#forward(headers, Buffer.concat(chunks)).then(
           (status) => response.writeHead(status).end(),

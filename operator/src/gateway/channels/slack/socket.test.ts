@@ -53,7 +53,8 @@ describe('slack over Socket Mode', () => {
     const held = Promise.withResolvers<void>();
     gateway.inbox.gate = held.promise;
     const first = socket.send(message('1.1', 'hello'), 'Ev1');
-    // Behind it on the same connection, and in no chat of ours: when this one is acknowledged, the first was there.
+    await eventually('it waits in delivery', () => gateway.inbox.waiting === 1);
+    // Behind it on the same connection, and no message: when this one is acknowledged, the first could have been.
     const second = socket.send({ type: 'team_join' }, 'Ev2');
     await eventually('the second is acknowledged', () => socket.acknowledged.has(second));
     expect(socket.acknowledged.has(first)).toBe(false);

@@ -28,7 +28,7 @@ export class CommitLine {
  * Group commit: what is added until the batch's turn comes is committed by one call. `commit` is synchronous and answers for each
  * item in order; what it throws is the answer for all.
  */
-export class TurnBatch<In, Out> {
+export class GroupCommit<In, Out> {
   readonly #line: CommitLine;
   readonly #commit: (items: readonly In[]) => readonly Outcome<Out>[];
   #waiting: { readonly item: In; readonly resolve: (value: Out) => void; readonly reject: (error: Error) => void }[] = [];
