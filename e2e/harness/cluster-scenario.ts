@@ -71,13 +71,17 @@ export class Scenario {
   /** Slack, connected by webhook and wired to an agent: each thread a session of its own, everyone let in, every message heard. */
   async slackChat(
     agent: string,
-    options: { readonly sessionMode?: 'Shared' | 'PerThread'; readonly channel?: Json } = {},
+    options: {
+      readonly sessionMode?: 'Shared' | 'PerThread';
+      /** Where the gateway finds the Web API, when not at the emulator itself. */
+      readonly apiUrl?: (slack: SlackEmulator) => Promise<string>;
+    } = {},
   ): Promise<SlackChat> {
     const slack = await this.slack();
     const channel = this.name(`slack${this.#undo.length}`);
     await this.make(
       slackSecret(channel, slack),
-      slackChannel(channel, slack, options.channel),
+      slackChannel(channel, (await options.apiUrl?.(slack)) ?? slack.apiUrl),
       messagingGroup(channel, channel, slack.chat, agent, options.sessionMode ?? 'PerThread'),
     );
     await untilCondition('channel', channel, 'Connected', 'True');
@@ -128,11 +132,11 @@ export const slackSecret = (name: string, slack: SlackEmulator): Json => ({
   stringData: { 'bot-token': BOT_TOKEN, 'signing-secret': slack.signingSecret },
 });
 
-export const slackChannel = (name: string, slack: SlackEmulator, more: Json = {}): Json => ({
+export const slackChannel = (name: string, apiURL: string): Json => ({
   apiVersion: API_VERSION,
   kind: 'Channel',
   metadata: { name },
-  spec: { type: 'slack', slack: { mode: 'Webhook', apiURL: slack.apiUrl, credentialsRef: { name } }, ...more },
+  spec: { type: 'slack', slack: { mode: 'Webhook', apiURL, credentialsRef: { name } } },
 });
 
 export const messagingGroup = (name: string, channel: string, chatId: string, agent: string, sessionMode: string): Json => ({

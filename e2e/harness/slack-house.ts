@@ -133,14 +133,26 @@ export class SlackHouse {
   }
 }
 
-/** A mock that says yes to every chat, also those that the emulator does not know. */
-export function acceptEverything(mock: MockPlatformFaults): void {
-  let posted = 0;
+export interface Post {
+  readonly channel: string;
+  readonly text: string;
+  readonly thread_ts?: string;
+}
+
+/**
+ * A mock that takes posts to every chat, also those that the emulator does not know. `refuse` gives Slack's word for what is wrong
+ * with a post. Answers with the list of the posts that were taken, which grows.
+ */
+export function acceptEverything(mock: MockPlatformFaults, refuse: (post: Post) => string | undefined = () => undefined): readonly Post[] {
+  const taken: Post[] = [];
   mock.answer('chat.postMessage', (call) => {
-    posted += 1;
-    const { channel } = parseBody(call.body, call.headers['content-type'] ?? '');
-    return { ok: true, channel, ts: `${1_700_000_000 + posted}.000100` };
+    const post = parseBody<Post>(call.body, call.headers['content-type'] ?? '');
+    const error = refuse(post);
+    if (error !== undefined) return { ok: false, error };
+    taken.push(post);
+    return { ok: true, channel: post.channel, ts: `${1_700_000_000 + taken.length}.000100` };
   });
+  return taken;
 }
 
 /** The agent `helper` in every chat of the Channel `team`. */

@@ -20,7 +20,7 @@ clusterVerifies('kube/refs', 'a missing Channel, AgentGroup, Secret or key is a 
   expect(conditionOf(unwired, 'Ready')).toMatchObject({ status: 'False', message: expect.stringContaining(`AgentGroup ${agent}`) });
   expect(conditionOf(unwired, 'Ready')?.message).toContain(`Channel ${channel}`);
 
-  await scenario.make(agentGroup(agent), slackChannel(channel, slack));
+  await scenario.make(agentGroup(agent), slackChannel(channel, slack.apiUrl));
   await untilCondition('messaginggroup', channel, 'Ready', 'True');
   await untilCondition('channel', channel, 'CredentialsFound', 'False', 'SecretMissing');
   const secret = slackSecret(channel, slack) as { stringData: Record<string, string> };

@@ -47,7 +47,12 @@ const pod = (name: string, extra: object = {}): NewObject<Pod> => ({
 async function collect<T extends KubeObject>(
   store: ResourceStore,
   type: ResourceType<T>,
-  options: { readonly from: string; readonly selector?: Selector; readonly enough: (events: readonly WatchEvent<T>[]) => boolean; readonly withinMs?: number },
+  options: {
+    readonly from: string;
+    readonly selector?: Selector;
+    readonly enough: (events: readonly WatchEvent<T>[]) => boolean;
+    readonly withinMs?: number;
+  },
 ): Promise<readonly WatchEvent<T>[]> {
   const stop = new AbortController();
   const events: WatchEvent<T>[] = [];

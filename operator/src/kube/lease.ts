@@ -127,23 +127,22 @@ class Election {
     } catch (thrown) {
       failure = { thrown };
     }
+    const byItself = !working.signal.aborted;
     // Renewed until here: work that drains slowly at the end must not have a second worker beside it.
-    const stopped = working.signal.aborted;
-    const lost = working.signal.reason instanceof LeaseLostError;
     renewing.abort();
     await renewal;
     signal.removeEventListener('abort', stop);
+    const lost = working.signal.reason instanceof LeaseLostError;
     if (lost) {
       const lateMs = this.#now() - this.#renewedAt - this.#times.leaseMs;
       if (lateMs > 0) this.#log.error({ lateMs }, 'work went on after its lease had run out');
-      if (failure !== undefined) this.#log.info({ err: toError(failure.thrown) }, 'work ended after its lease was lost');
       this.#mine = undefined;
-      return 'lost';
+    } else {
+      await this.#release();
     }
-    await this.#release();
-    if (stopped) return 'stopped';
-    if (failure !== undefined) throw failure.thrown;
-    return 'finished';
+    if (byItself && failure !== undefined) throw failure.thrown;
+    if (failure !== undefined) this.#log.info({ err: toError(failure.thrown) }, 'work ended by its signal');
+    return byItself ? 'finished' : lost ? 'lost' : 'stopped';
   }
 
   async #tryToTake(): Promise<boolean> {
@@ -197,22 +196,22 @@ class Election {
       await clock.sleep(Math.min(this.#times.retryMs, leftMs), signal).catch(() => {});
       if (signal.aborted) return undefined;
       try {
-        const lost = await this.#renew(signal);
+        const lost = await this.#renew();
         if (lost !== undefined) return lost;
       } catch (thrown) {
-        if (signal.aborted) return undefined;
         last = thrown;
         this.#log.info({ err: toError(thrown) }, 'lease not renewed, trying again');
       }
     }
   }
 
-  async #renew(signal: AbortSignal): Promise<LeaseLostError | undefined> {
+  /** Not ended by the end of the work: a renewal cut off half way may have been done, and then the release would meet a version it does not know. */
+  async #renew(): Promise<LeaseLostError | undefined> {
     const { store, name, identity, fieldManager, clock } = this.#options;
     const startedAt = this.#now();
     const leftMs = this.#renewedAt + this.#times.renewDeadlineMs - startedAt;
     if (leftMs <= 0) return undefined; // the loop says so
-    return withDeadline({ ms: leftMs, what: `renew Lease ${name}`, clock, signal }, async (within) => {
+    return withDeadline({ ms: leftMs, what: `renew Lease ${name}`, clock, signal: undefined }, async (within) => {
       try {
         const { resourceVersion } = this.#mine?.metadata ?? {};
         const patch = { metadata: { resourceVersion }, spec: { renewTime: this.#microTime() } };

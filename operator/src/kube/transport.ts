@@ -200,10 +200,13 @@ export class Transport {
     if (this.#pools !== undefined) this.#retire(this.#pools, false);
     const { connections } = this.#options;
     const connect = { ...tls, timeout: 10_000, keepAlive: true, keepAliveInitialDelay: 30_000 } as buildConnector.BuildOptions;
+    // Never HTTP/2, which undici would negotiate: where a request is aborted while it is being sent, Node 24 spins for ever in its
+    // http2 write loop and the whole process stands still. Found with a Lease whose renewal was aborted.
+    const allowH2 = false;
     const make = (limit: number | null): Dispatcher =>
       this.#source.proxyUrl === undefined
-        ? new Agent({ connect, connections: limit, keepAliveTimeout: 30_000 })
-        : new ProxyAgent({ uri: this.#source.proxyUrl, requestTls: connect, connections: limit });
+        ? new Agent({ connect, allowH2, connections: limit, keepAliveTimeout: 30_000 })
+        : new ProxyAgent({ uri: this.#source.proxyUrl, requestTls: connect, allowH2, connections: limit });
     this.#pools = { tlsId, requests: make(connections), streams: make(null) };
     return this.#pools;
   }

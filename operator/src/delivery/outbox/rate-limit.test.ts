@@ -1,6 +1,7 @@
 import type { Channel } from '@dovecote/crds';
 import { describe, expect, test } from '@jest/globals';
-import { RateLimiter, TokenBucket } from './rate-limit.ts';
+import { TokenBucket } from '../../lib/token-bucket.ts';
+import { RateLimiter } from './rate-limit.ts';
 import { Slots } from './slots.ts';
 import { channel } from './testing/bench-cell.ts';
 import { ManualClock } from './testing/manual-clock.ts';

@@ -1,6 +1,6 @@
 import type { OutboundHeader } from '@dovecote/proto';
+import { TokenBucket } from '../../lib/token-bucket.ts';
 import type { OutboxLimits } from './outbox-limits.ts';
-import { TokenBucket } from './rate-limit.ts';
 
 /** What is known of a session between two looks at its files. May be forgotten at any moment. */
 export class SessionState {

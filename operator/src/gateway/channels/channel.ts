@@ -187,8 +187,6 @@ export interface ChannelInfo {
   readonly defaultIsolation: 'Shared' | 'PerThread';
   /** How long the platform waits for the answer to a webhook before it sends again; we answer 503 earlier. */
   readonly ackBudgetMs: number;
-  /** How often we call it when the Channel does not say. */
-  readonly rateLimit: { readonly perSecond: number; readonly burst: number };
 }
 
 /** One account on one platform, connected: its credentials have been accepted. Every replica holds one of each Channel. */

@@ -9,11 +9,11 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { TokenBucket } from '../../lib/token-bucket.ts';
 import type { ConnectedChannel } from '../channels/channel.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import type { Intake } from '../intake.ts';
 import type { GatewayMetrics } from '../metrics.ts';
-import { TokenBucket } from '../token-bucket.ts';
 
 export interface WebhookLimits {
   readonly bodyBytes: number;
@@ -62,9 +62,9 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
       const key = `${name}\0${request.ip}`;
       const bucket = buckets.get(key) ?? new TokenBucket(deps.limits.rate, deps.clock.now());
       buckets.set(key, bucket);
-      const token = bucket.take(deps.clock.now());
-      if (!token.taken) {
-        const retryAfterS = Math.ceil(token.waitMs / 1000);
+      const now = deps.clock.now();
+      if (!bucket.tryTake(now)) {
+        const retryAfterS = Math.ceil(bucket.waitMs(now) / 1000);
         return answer(reply, name, { status: 429, outcome: 'rate-limited', sentence: 'too many calls from this address', retryAfterS });
       }
     });

@@ -173,14 +173,6 @@ describe('Deliver', () => {
     expect(platform.delivered.map(({ chat }) => chat)).toEqual(['chat', 'other']);
   });
 
-  test('our own rate limit is a retry with its time', async () => {
-    const { gateway } = await start({ spec: { rateLimit: { perSecond: 1, burst: 1 } }, limits: { platform: { paceMs: 0 } } });
-    await gateway.deliver({ ...to, content: text('hi') });
-    const { outcome } = await gateway.deliver({ ...to, content: text('hi') });
-    expect(outcome).toMatchObject({ $case: 'retry', value: { reason: 'RateLimited', maybeSent: false } });
-    if (outcome?.$case === 'retry') expect(outcome.value.afterMs).toBeGreaterThan(0);
-  });
-
   test('crash points are passed around the platform call', async () => {
     const reached: string[] = [];
     const { gateway } = await start({ reached: (point) => reached.push(point) });

@@ -15,7 +15,6 @@ import { type ConnectedChannel, type Outcome, type Outgoing, RefusedReason, Retr
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { type Content, ContentError, parseContent } from './content.ts';
-import { Pace } from './pace.ts';
 import { pieceOf } from './piece.ts';
 
 export interface PlatformLimits {
@@ -23,11 +22,9 @@ export interface PlatformLimits {
   readonly callMs: number;
   /** A file gets a second more for each so many bytes. */
   readonly bytesPerSecond: number;
-  /** Longest wait for our own rate limit before the ledger is asked to come again. */
-  readonly paceMs: number;
 }
 
-export const PLATFORM_LIMITS: PlatformLimits = { callMs: 20_000, bytesPerSecond: 256 * 1024, paceMs: 2_000 };
+export const PLATFORM_LIMITS: PlatformLimits = { callMs: 20_000, bytesPerSecond: 256 * 1024 };
 
 export interface PlatformTarget {
   readonly channel: Channel;
@@ -58,13 +55,11 @@ const KIND_NAMES = ['unspecified', 'chat', 'file', 'edit', 'reaction', 'card', '
 
 export class PlatformService {
   readonly #deps: PlatformDeps;
-  readonly #pace: Pace;
   /** A retry that comes while the first call still runs must not make a second message: it waits for the first one's outcome. */
   readonly #inFlight = new Map<string, Promise<platform.DeliverResponse>>();
 
   constructor(deps: PlatformDeps) {
     this.#deps = deps;
-    this.#pace = new Pace(deps.clock);
   }
 
   /** As gRPC serves it. */
@@ -178,11 +173,6 @@ export class PlatformService {
         return this.#answer(request, refused(RefusedReason.TooLarge, sentence));
       }
       outgoing = { ...piece.file, ...file };
-    }
-    const wait = await this.#pace.take(channel, connected.info.rateLimit, this.#deps.limits.paceMs);
-    if (wait > 0) {
-      const message = `channel ${name} is called as often as its rate limit lets us`;
-      return this.#answer(request, { type: 'retry', reason: RetryReason.RateLimited, message, afterMs: wait, maybeSent: false });
     }
     return this.#answer(request, await this.#call(request, connected, outgoing), piece.more);
   }

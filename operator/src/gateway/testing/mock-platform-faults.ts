@@ -10,6 +10,8 @@ export interface PlatformCall {
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
   readonly body: Buffer;
+  /** ms since 1970 */
+  readonly at: number;
 }
 
 export type Fault =
@@ -71,7 +73,7 @@ export class MockPlatformFaults {
     const method = path.split('?')[0]?.split('/').at(-1) ?? '';
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const call: PlatformCall = { method, path, headers: request.headers, body: Buffer.concat(chunks) };
+    const call: PlatformCall = { method, path, headers: request.headers, body: Buffer.concat(chunks), at: Date.now() };
     this.calls.push(call);
     const fault = this.#faults.get(method)?.shift();
     if (fault?.type === 'hang') return;

@@ -42,7 +42,6 @@ export function scriptedChannel(options: { listens?: boolean; ackBudgetMs?: numb
         supports: { threads: true, edits: true, reactions: true, files: true, buttons: false, typing: true },
         defaultIsolation: 'Shared',
         ackBudgetMs: options.ackBudgetMs ?? 5_000,
-        rateLimit: { perSecond: 1_000, burst: 1_000 },
       },
       connect: async ({ name, credentials }) => {
         const failure = scripted.connectFailures.shift();

@@ -12,7 +12,6 @@ const INFO: ChannelInfo = {
   supports: { threads: false, edits: true, reactions: true, files: true, buttons: false, typing: true },
   defaultIsolation: 'Shared',
   ackBudgetMs: 10_000,
-  rateLimit: { perSecond: 1_000, burst: 10_000 },
 };
 
 export const local: ChannelType = {

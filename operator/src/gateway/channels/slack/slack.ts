@@ -22,7 +22,6 @@ const INFO: ChannelInfo = {
   defaultIsolation: 'PerThread',
   // Slack waits three seconds.
   ackBudgetMs: 2_800,
-  rateLimit: { perSecond: 20, burst: 50 },
 };
 
 export const slack: ChannelType = { info: INFO, connect };

@@ -19,7 +19,6 @@ const INFO: ChannelInfo = {
   supports: { threads: true, edits: true, reactions: true, files: true, buttons: false, typing: true },
   defaultIsolation: 'Shared',
   ackBudgetMs: 20_000,
-  rateLimit: { perSecond: 25, burst: 30 },
 };
 
 /** The public Bot API gives bots no larger files. */

@@ -1,0 +1,77 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from '@jest/globals';
+import { localStage, PATIENT_MS, slackStage } from '../../harness/stage.ts';
+import { until } from '../../harness/until.ts';
+import { verifies } from '../../verifies.ts';
+
+const slack = slackStage();
+const web = localStage();
+
+verifies(
+  'out/in-doubt',
+  'killed anywhere between the intent to send and its record, the message is there once: Slack itself is asked',
+  async () => {
+    const scene = slack.it;
+    const { house } = scene;
+    const sent = async (text: string): Promise<number> => (await scene.slack.inChat()).filter((message) => message.text === text).length;
+    for (const [point, there] of [
+      ['delivery/after-read-before-sending', 0],
+      ['delivery/after-sending-before-call', 0],
+      ['gateway/before-platform-call', 0],
+      ['gateway/after-platform-call', 1],
+      ['delivery/after-call-before-record', 1],
+    ] as const) {
+      await house.stop();
+      await scene.begin(['--crash-at', point]);
+      await scene.says({ text: `say ${point}` });
+      expect(await house.ended()).toBe('SIGKILL');
+      expect(await sent(point)).toBe(there);
+      await scene.begin();
+      await until(`the ledger is settled after ${point}`, () => house.files.ledger(house.files.sessions()[0] ?? '').every(({ state }) => state === 'delivered') && house.files.messages(house.files.sessions()[0] ?? '').every(({ status }) => status === 'done'), 60_000);
+      expect(await sent(point)).toBe(1);
+    }
+  },
+  PATIENT_MS * 2,
+);
+
+verifies(
+  'out/in-doubt',
+  'an answer that gets lost behind a message that went out is settled the same way',
+  async () => {
+    const scene = slack.it;
+    scene.failNext({ type: 'lose-answer' });
+    await scene.says({ text: 'say answer lost' });
+    await until('it is settled', async () => {
+      const rows = scene.house.files.ledger(scene.house.files.sessions()[0] ?? '');
+      return rows.length >= 6 && rows.every(({ state }) => state === 'delivered');
+    });
+    expect((await scene.slack.inChat()).filter(({ text }) => text === 'answer lost')).toHaveLength(1);
+  },
+  PATIENT_MS,
+);
+
+verifies(
+  'out/files-after-record',
+  "an outbox file stays until its delivery is recorded, and goes then, also when the process is killed right between",
+  async () => {
+    const house = web.it;
+    for (const point of ['delivery/after-call-before-record', 'delivery/after-record-before-cleanup'] as const) {
+      await house.stop();
+      await house.start(['--crash-at', point]);
+      const chat = house.chat();
+      await chat.send('tool write_file {"path":"a.txt","content":"kept"}\ntool send_file {"path":"a.txt"}\nsay done').catch(() => undefined);
+      const session = await chat.session();
+      expect(await house.ended()).toBe('SIGKILL');
+      const outbox = join(house.files.paths(session).out, 'outbox');
+      const files = (): string[] => (existsSync(outbox) ? readdirSync(outbox, { recursive: true }).map(String).filter((name) => name.endsWith('a.txt')) : []);
+      expect(files()).toHaveLength(1);
+      expect(house.files.ledger(session)[0]?.state).toBe(point.includes('after-record') ? 'delivered' : 'sending');
+      await house.start();
+      await chat.answer('done');
+      await until('the file is gone', () => files().length === 0);
+      expect(house.files.ledger(session).map(({ state }) => state)).toEqual(['delivered', 'delivered']);
+    }
+  },
+  PATIENT_MS,
+);
