@@ -4,7 +4,7 @@ import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../controller/config.ts';
 import { clusterRuntime, OWN_KERNEL_RUNTIMES } from '../controller/session/runtime.ts';
 import { startController } from '../controller/start.ts';
 import { startDelivery } from '../delivery/start.ts';
-import { MANY_LEASES_TIMES, runWhileLeader } from '../kube/lease.ts';
+import { leaseOwnership } from '../gateway/channels/lease-ownership.ts';
 import { agentGroups, sessions } from '../kube/resource-types.ts';
 import { TaskGroup } from '../lib/task-group.ts';
 import type { ControllerOptions, DeliveryOptions, GatewayOptions, ProxyOptions } from '../main.ts';
@@ -54,7 +54,7 @@ export const runController = (options: ControllerOptions): Promise<number> =>
 
 export const runGateway = (options: GatewayOptions): Promise<number> =>
   runRole(options, (deps) => {
-    const { store, clock, random, log, kubeMetrics } = deps;
+    const { store, clock, random, log } = deps;
     return composeGateway({
       ...deps,
       http: options.http,
@@ -64,26 +64,7 @@ export const runGateway = (options: GatewayOptions): Promise<number> =>
       trustProxy: options.trustProxy,
       tokens: fileTokens(options.tokens),
       authorizer: rbacAuthorizer(deps.kubeConfig, store.namespace, clock),
-      ownership: {
-        hold: (name, work, signal) =>
-          runWhileLeader(
-            {
-              store,
-              name: `dovecote-channel-${name}`,
-              identity: `${options.replica}-${random.id(6)}`,
-              fieldManager: 'dovecote-gateway',
-              times: MANY_LEASES_TIMES,
-              clock,
-              random,
-              log,
-              metrics: kubeMetrics,
-              signal,
-            },
-            async (held) => {
-              while (!held.aborted) await work(held);
-            },
-          ),
-      },
+      ownership: leaseOwnership({ store, identity: `${options.replica}-${random.id(6)}`, clock, random, log }),
     });
   });
 

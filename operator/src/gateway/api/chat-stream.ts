@@ -31,7 +31,6 @@ export function decodeCursor(text: string): ShardCursors {
 
 /**
  * Streams until `signal` aborts or any shard's stream ends; the page then comes again with its last cursor.
- * `emit` returns a promise when the page is slow: the shards wait for it.
  */
 export async function streamChat(options: {
   readonly clients: ReadonlyMap<string, sessions.SessionsClient>;
@@ -43,8 +42,8 @@ export async function streamChat(options: {
   readonly clock: Clock;
   readonly keepaliveMs: number;
   /** called when nothing was emitted for so long */
-  readonly keepalive: () => Promise<void>;
-  readonly emit: (event: ChatEvent) => Promise<void>;
+  readonly keepalive: () => void;
+  readonly emit: (event: ChatEvent) => void;
 }): Promise<void> {
   const cursors: Record<string, string> = { ...decodeCursor(options.after) };
   const ended = new AbortController();
@@ -62,9 +61,9 @@ export async function streamChat(options: {
         const update = response.update;
         if (update?.$case === 'message') {
           cursors[shard] = update.value.cursor;
-          await options.emit({ id: encodeCursor(cursors), event: 'message', data: update.value });
+          options.emit({ id: encodeCursor(cursors), event: 'message', data: update.value });
         } else if (update?.$case === 'activity') {
-          await options.emit({ event: 'activity', data: update.value });
+          options.emit({ event: 'activity', data: update.value });
         }
       }
     } finally {
@@ -75,7 +74,7 @@ export async function streamChat(options: {
   const keepAlive = async (): Promise<void> => {
     while (!signal.aborted) {
       await options.clock.sleep(options.keepaliveMs, signal).catch(() => {}); // rejects only when the stream ends
-      if (!signal.aborted) await options.keepalive();
+      if (!signal.aborted) options.keepalive();
     }
   };
   const alive = keepAlive();

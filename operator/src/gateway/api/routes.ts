@@ -3,7 +3,6 @@
  * platform's, and everything shown is read from the shards. Errors are `{message}` with a sentence for people.
  */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { sessions } from '@dovecote/proto';
 import type { Metadata } from '@grpc/grpc-js';
@@ -46,6 +45,8 @@ export interface ApiDeps {
 }
 
 const DEADLINE_MS = 10_000;
+/** What may wait for a page that reads slowly. */
+const MAX_BEHIND_BYTES = 4 * 1024 * 1024;
 /** A proxy in between drops a stream on which nothing comes. */
 const KEEPALIVE_MS = 15_000;
 const Message = z.object({
@@ -140,11 +141,13 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
         reply.raw.once('close', () => gone.abort());
         reply.hijack();
         reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
-        reply.raw.write(': open\n\n');
-        const keepalive = AbortSignal.any([gone.signal, deps.stop]);
-        const write = async (text: string): Promise<void> => {
-          if (!reply.raw.write(text)) await once(reply.raw, 'drain', { signal: keepalive });
+        const write = (text: string): void => {
+          reply.raw.write(text);
+          // Waiting for it would hold up every chat on the same connection to the shard: it comes again behind its last event.
+          if (reply.raw.writableLength > MAX_BEHIND_BYTES) gone.abort();
         };
+        write(': open\n\n');
+        const signal = AbortSignal.any([gone.signal, deps.stop]);
         try {
           await streamChat({
             clients: deps.clients(),
@@ -152,7 +155,7 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
             channel,
             chat,
             after: request.headers['last-event-id']?.toString() ?? request.query.after ?? '',
-            signal: keepalive,
+            signal,
             clock: deps.clock,
             keepaliveMs: KEEPALIVE_MS,
             keepalive: () => write(': still here\n\n'),
@@ -160,7 +163,7 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
               write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`),
           });
         } catch (e) {
-          if (!keepalive.aborted) deps.log.info({ channel, reason: fromGrpc('follow the chat', e).message }, 'chat stream ended');
+          if (!signal.aborted) deps.log.info({ channel, reason: fromGrpc('follow the chat', e).message }, 'chat stream ended');
         } finally {
           reply.raw.end();
         }
