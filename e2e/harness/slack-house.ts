@@ -14,6 +14,8 @@ export interface SlackHouseOptions extends Omit<LocalModeOptions, 'manifests'> {
   readonly channel?: { readonly maxAttachmentBytes?: string; readonly inDoubt?: 'Resend' | 'DeadLetter'; readonly rateLimit?: { readonly perSecond: number; readonly burst: number } };
   /** Instead of the mock before the emulator, as the Web API. */
   readonly apiURL?: string;
+  /** Gets the mock before the house is started. */
+  readonly onMock?: (mock: MockPlatformFaults) => void;
 }
 
 /** An event as Slack would send it; what is absent is a plain message of Alice in the emulator's chat. */
@@ -49,7 +51,8 @@ export class SlackHouse {
   static async start(options: SlackHouseOptions = {}): Promise<SlackHouse> {
     const slack = await SlackEmulator.start(HOST);
     const mock = await MockPlatformFaults.start(slack.apiUrl.replace(/\/api\/$/, ''));
-    const { manifests, channel, apiURL, ...rest } = options;
+    const { manifests, channel, apiURL, onMock, ...rest } = options;
+    onMock?.(mock);
     const house = new LocalMode({
       ...rest,
       manifests: {

@@ -7,6 +7,7 @@ import { ApiClient, CommandError, runningLocal } from './cli/api-client.ts';
 import { ask, type ChatOptions, converse } from './cli/chat.ts';
 import { explain, listDeadLetters, listDrops, listSessions, type Output, retryDeadLetter } from './cli/inspect.ts';
 import { toError } from './lib/errors.ts';
+import type { ControllerFlags, DeliveryFlags, GatewayFlags, ProxyFlags, RoleFlags } from './roles/flags.ts';
 import { endSignal, firstAbort, foundation } from './roles/foundation.ts';
 
 const [major = 0] = process.versions.node.split('.').map(Number);
@@ -29,17 +30,6 @@ const program = new Command('dovecote')
   .description('Gives every chat conversation with an AI agent its own Pod and its own pair of SQLite files.')
   .showHelpAfterError()
   .configureHelp({ sortSubcommands: false });
-
-interface RoleFlags {
-  logLevel: string;
-  health: string;
-  install: string;
-  replica: string;
-  namespace?: string;
-  kubeconfig?: string;
-  tokens: string;
-  crashAt?: string;
-}
 
 function role(name: 'controller' | 'gateway' | 'delivery' | 'proxy', summary: string): Command {
   return program
@@ -96,41 +86,6 @@ role('proxy', 'the way of session Pods to their model: puts the credential in')
   .action(async (flags: RoleFlags & ProxyFlags) => {
     process.exitCode = await (await roles()).runProxy({ role: 'proxy', ...flags });
   });
-
-interface ControllerFlags {
-  shards: string;
-  runnerImage: string;
-  runnerImagePullPolicy: string;
-  runnerImagePullSecrets: string;
-  runnerResources: string;
-  runnerPriorityClass?: string;
-  runnerTolerations: string;
-  ownKernelRuntimeClasses?: string;
-  deliveryAddress: string;
-  proxyUrl: string;
-  claim: string;
-}
-interface GatewayFlags {
-  http: string;
-  grpc: string;
-  deliveryAddress: string;
-  publicUrl?: string;
-  trustProxy?: boolean;
-}
-interface DeliveryFlags {
-  shard?: string;
-  root: string;
-  listen: string;
-  gateway: string;
-  maxAwake: string;
-}
-interface ProxyFlags {
-  listen: string;
-}
-export type ControllerOptions = { role: string } & RoleFlags & ControllerFlags;
-export type GatewayOptions = { role: string } & RoleFlags & GatewayFlags;
-export type DeliveryOptions = { role: string } & RoleFlags & DeliveryFlags;
-export type ProxyOptions = { role: string } & RoleFlags & ProxyFlags;
 
 interface LocalFlags {
   manifests: string;

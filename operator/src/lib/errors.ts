@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 /**
  * The outcomes of work besides "done", as types. Only a queue's worker and the one place that writes conditions look at them.
  * reason is a CamelCase word for machines; message is a sentence for whoever can act.
@@ -27,5 +29,6 @@ export class WaitingError extends Error {
 
 /** Anything that was thrown, as an Error. The only place that looks inside an unknown throw. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(`a value that is no Error was thrown: ${String(thrown)}`);
+  // Not instanceof: an error of another realm (a worker, a test's sandbox) is one all the same.
+  return types.isNativeError(thrown) ? thrown : new Error(`a value that is no Error was thrown: ${String(thrown)}`);
 }

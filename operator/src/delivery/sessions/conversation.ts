@@ -29,6 +29,11 @@ const MAX_OPEN = 200;
  * `Cell.outbound` throws.
  */
 export function readPage(cell: Cell, position: Position, limit: number, filter?: ChatFilter): Page {
+  // One lock for all of it: each query alone would take its own, and look into the journal every time.
+  return cell.inbound.transaction(() => pageBehind(cell, position, limit, filter))();
+}
+
+function pageBehind(cell: Cell, position: Position, limit: number, filter?: ChatFilter): Page {
   const inbound = prepared(cell.inbound, 'SELECT * FROM messages_in WHERE seq > ? ORDER BY seq LIMIT ?').all(
     position.inbound,
     limit,

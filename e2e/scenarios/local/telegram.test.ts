@@ -1,0 +1,45 @@
+import { expect } from '@jest/globals';
+import { TelegramEmulator } from '../../emulators/telegram.ts';
+import { LocalMode } from '../../harness/local-mode.ts';
+import { demoAgent, manifest, secret } from '../../harness/objects.ts';
+import { PATIENT_MS, stage } from '../../harness/stage.ts';
+import { verifies } from '../../verifies.ts';
+
+const scenery = stage(async () => {
+  const telegram = await TelegramEmulator.start('127.0.0.1');
+  const house = await LocalMode.start({
+    manifests: {
+      ...secret('bot', { 'bot-token': telegram.botToken }),
+      ...manifest('Channel', 'tg', { type: 'telegram', telegram: { mode: 'Poll', apiURL: telegram.apiUrl, credentialsRef: { name: 'bot' } } }),
+      ...demoAgent('helper'),
+      ...manifest('MessagingGroup', 'tg', { channelRef: 'tg', chatClass: 'Direct', unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }] }),
+    },
+  });
+  return {
+    telegram,
+    house,
+    dispose: async () => {
+      await house.dispose();
+      void telegram.close();
+    },
+  };
+});
+
+verifies(
+  'chan/telegram',
+  'a person writes to the bot, which polls: answered in the chat, Markdown as HTML, killed and started again without loss or repetition',
+  async () => {
+    const { telegram, house } = scenery.it;
+    await telegram.say(41, 'remember teal');
+    await telegram.answer(41, 'I will remember: teal');
+    await telegram.say(42, 'say **bold** & <odd>');
+    await telegram.answer(42, '<b>bold</b> &amp;');
+    await house.stop('SIGKILL');
+    await telegram.say(41, 'recall');
+    await house.start();
+    await telegram.answer(41, 'I remember: teal');
+    expect(telegram.replies(41)).toHaveLength(2);
+    expect(house.files.sessions()).toHaveLength(2);
+  },
+  PATIENT_MS,
+);
