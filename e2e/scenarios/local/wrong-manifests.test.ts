@@ -1,4 +1,5 @@
 import { expect } from '@jest/globals';
+import { ModelEmulator } from '../../emulators/model.ts';
 import { LocalMode } from '../../harness/local-mode.ts';
 import { manifest, secret, webAgent } from '../../harness/objects.ts';
 import { PATIENT_MS } from '../../harness/stage.ts';
@@ -38,26 +39,25 @@ verifies(
   'sec/refuse-without-credentials',
   'an agent whose key is missing gets no process; the message is kept, and answered when the key is there',
   async () => {
-    const wanted = (key: boolean) => ({
-      ...webAgent(),
-      ...manifest('AgentGroup', 'assistant', { provider: { type: 'anthropic', anthropic: { baseURL: 'http://127.0.0.1:9', credentialsRef: { name: 'anthropic' } } } }),
-      ...(key && webAgent()),
-      ...secret('unrelated', { a: 'b' }),
-    });
-    const house = await LocalMode.start({ manifests: wanted(false) });
+    const model = await ModelEmulator.start('127.0.0.1');
+    model.mock.addFixture({ match: { userMessage: 'hello' }, response: { content: 'Hello from the model.' } });
+    const anthropic = { baseURL: model.baseURL, credentialsRef: { name: 'anthropic' } };
+    const wanted = { ...webAgent(), ...manifest('AgentGroup', 'assistant', { provider: { type: 'anthropic', anthropic } }) };
+    const house = await LocalMode.start({ manifests: wanted });
     try {
       const chat = house.chat();
-      await chat.send('say hello');
+      await chat.send('hello');
       const session = await chat.session();
       await until('it is stored', () => house.files.messages(session).length === 1);
       await until('somebody is told why', () => chat.answers().find((text) => /credential|key|Secret/i.test(text)));
       expect(house.runners().size).toBe(0);
       await house.stop();
-      house.declare(wanted(true));
+      house.declare({ ...wanted, ...secret('anthropic', { 'api-key': 'sk-test' }) });
       await house.start();
-      await chat.answer(/^hello$/);
+      await chat.answer('Hello from the model.');
     } finally {
       await house.dispose();
+      await model.close();
     }
   },
   PATIENT_MS,

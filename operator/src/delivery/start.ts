@@ -13,6 +13,7 @@ import type { ResourceStore } from '../kube/store.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Reached } from '../lib/crash-point.ts';
 import { toError } from '../lib/errors.ts';
+import { closeAll } from '../lib/close-all.ts';
 import { CHANNEL_OPTIONS } from '../lib/grpc.ts';
 import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
@@ -99,7 +100,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
   const tasks = new TaskGroup();
   const undo: (() => Promise<void> | void)[] = [() => lock.release()];
   const close = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) await step();
+    await closeAll(undo.splice(0).reverse());
   };
   try {
     const metrics = createDeliveryMetrics(registry);

@@ -29,6 +29,8 @@ export class WaitingError extends Error {
 
 /** Anything that was thrown, as an Error. The only place that looks inside an unknown throw. */
 export function toError(thrown: unknown): Error {
-  // Not instanceof: an error of another realm (a worker, a test's sandbox) is one all the same.
-  return types.isNativeError(thrown) ? thrown : new Error(`a value that is no Error was thrown: ${String(thrown)}`);
+  // Either way: an error of another realm (a test's sandbox) is no instance of ours, and one made by hand is not native.
+  return thrown instanceof Error || types.isNativeError(thrown)
+    ? thrown
+    : new Error(`a value that is no Error was thrown: ${String(thrown)}`);
 }

@@ -15,6 +15,7 @@ import { soleOwner } from '../gateway/channels/ownership.ts';
 import { EmbeddedStore } from '../kube/embedded/embedded-store.ts';
 import { createKubeMetrics } from '../kube/metrics.ts';
 import { agentGroups, pods, sessions } from '../kube/resource-types.ts';
+import { closeAll } from '../lib/close-all.ts';
 import { serveHealth } from '../lib/health.ts';
 import { TaskGroup } from '../lib/task-group.ts';
 import { startProxy } from '../proxy/start.ts';
@@ -69,7 +70,7 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const closing: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
-    for (const end of closing.splice(0).reverse()) await end();
+    await closeAll(closing.splice(0).reverse());
   };
   try {
     const manifests = readManifests(options.manifests);

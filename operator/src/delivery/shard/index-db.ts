@@ -158,10 +158,16 @@ export class ShardIndex {
     this.#dirty.clear();
   }
 
+  /** On a full volume it stays marked as not clean: the next start reads the cells again. */
   close(): void {
-    this.flush();
-    this.#db.prepare("INSERT OR REPLACE INTO facts VALUES ('clean', 1)").run();
-    this.#db.close();
+    try {
+      this.flush();
+      this.#db.prepare("INSERT OR REPLACE INTO facts VALUES ('clean', 1)").run();
+    } catch (e) {
+      if (!isDiskFull(e)) throw e;
+    } finally {
+      this.#db.close();
+    }
   }
 }
 

@@ -2,7 +2,7 @@
  * Hop 5 of a message: from a durable row to a runner that knows of it. Rings the attached one, or asks for a Pod by spec.awake, if
  * admission has room. Everything here is memory over rows: what is lost is found again by the next tick.
  */
-import { type AgentGroup, durationMs, type Session } from '@dovecote/crds';
+import { type AgentGroup, ConditionType, durationMs, Reason, type Session } from '@dovecote/crds';
 import { attach } from '@dovecote/proto';
 import type { Gauge, Histogram } from 'prom-client';
 import type { ResourceStore } from '../../kube/store.ts';
@@ -68,6 +68,11 @@ interface Desired {
 const RETRY: Backoff = { baseMs: 500, maxMs: 30_000 };
 /** Whoever waits longer than a wake takes is told. */
 const TELL_AFTER_MS = 2_000;
+/** Reasons of Ready=False for which no Pod is started until a person does something. */
+const BLOCKED: ReadonlyMap<string, string> = new Map([
+  [Reason.CredentialsMissing, 'this agent has no key for its model'],
+  [Reason.RuntimeRefused, 'this agent is set up for a runtime that cannot be used'],
+]);
 /** A cache that has not shown our write after this long never will: someone wrote another value right behind it. */
 const TRUST_OWN_WRITE_MS = 30_000;
 /** After a runner was asked to drain and its deadline passed, the Pod is removed anyway. */
@@ -177,6 +182,15 @@ export class Wake {
     if (desired !== undefined && (session?.spec.awake ?? false) === desired.awake) this.#desired.delete(name);
     const awake = this.#desired.get(name)?.awake ?? session?.spec.awake ?? false;
     this.#setAwake(name, awake);
+    if (session !== undefined && awake) this.#tellBlocked(session);
+  }
+
+  /** The controller says why it starts no Pod. Its own words are for those who run the agent. */
+  #tellBlocked({ metadata: { name }, status }: Session): void {
+    const ready = status?.conditions?.find(({ type }) => type === ConditionType.Ready);
+    const what = ready?.status === 'False' ? BLOCKED.get(ready.reason) : undefined;
+    if (what === undefined || !this.#deps.cells.has(name)) return;
+    this.#tell(name, `blocked-${ready?.reason}`, `Your message is kept, but cannot be answered now: ${what}. It will be answered when that is mended.`);
   }
 
   /** Each second: whoever is due is woken, whoever is idle may sleep, whoever waits is told. */

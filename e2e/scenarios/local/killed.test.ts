@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from '@jest/globals';
+import { kill, type LocalChat } from '../../harness/local-mode.ts';
+import { demoAgent, webAgent } from '../../harness/objects.ts';
+import { seeded } from '../../harness/seeded.ts';
+import { type SlackHouse, slackChats } from '../../harness/slack-house.ts';
+import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
+import { until } from '../../harness/until.ts';
+import { verifies } from '../../verifies.ts';
+
+const stage = slackStage({ manifests: { ...demoAgent('helper'), ...slackChats(), ...webAgent() } });
+
+/** Every crash point of the operator, in the order of the path; the Pod's come when a session wakes for the first time. */
+const POINTS = [
+  'gateway/before-enqueue',
+  'delivery/before-commit#2',
+  'delivery/after-commit-before-answer',
+  'gateway/after-enqueue-before-ack',
+  'delivery/after-answer-before-wake',
+  'controller/before-pod',
+  'controller/after-pod-before-status',
+  'delivery/after-read-before-sending',
+  'delivery/after-sending-before-call#2',
+  'gateway/before-platform-call',
+  'gateway/after-platform-call',
+  'delivery/after-call-before-record#2',
+  'delivery/after-record-before-cleanup',
+];
+
+/** A conversation whose messages are counted: each has a word of its own, which its answer must hold exactly once. */
+class Talk {
+  readonly words: string[] = [];
+  readonly #chat: LocalChat | undefined;
+  readonly #scene: SlackHouse;
+  readonly #name: string;
+
+  constructor(scene: SlackHouse, name: string, chat?: LocalChat) {
+    this.#scene = scene;
+    this.#name = name;
+    this.#chat = chat;
+  }
+
+  /** Sends until it is taken, whatever dies meanwhile: as a platform or a page does. */
+  async say(script: string): Promise<void> {
+    const word = `${this.#name}-${this.words.length}.`;
+    this.words.push(word);
+    const text = `${script}\nsay ${word}`;
+    if (this.#chat !== undefined) return this.#chat.insist(text, randomUUID());
+    const { body } = this.#scene.event({ text });
+    await until(
+      `${word} is taken`,
+      async () => {
+        try {
+          return (await this.#scene.post(body, this.#scene.slack.signature(body))) === 200;
+        } catch {
+          return false;
+        }
+      },
+      60_000,
+    );
+  }
+
+  async answers(): Promise<readonly string[]> {
+    return this.#chat === undefined ? (await this.#scene.slack.inChat()).map(({ text }) => text) : this.#chat.answers();
+  }
+
+  /** Waits for every answer; then each must be there once. */
+  async whole(): Promise<void> {
+    const missing = async (): Promise<string[]> => {
+      const said = (await this.answers()).join('\n');
+      return this.words.filter((word) => !said.includes(word));
+    };
+    await until(`${this.#name} has all its answers`, async () => (await missing()).length === 0, 90_000).catch(async (e: unknown) => {
+      throw new Error(`${(e as Error).message}: ${(await missing()).join(' ')} is missing`);
+    });
+    const said = (await this.answers()).join('\n');
+    expect(this.words.filter((word) => said.split(word).length !== 2)).toEqual([]);
+  }
+}
+
+/** What must hold of the files when everything was answered. */
+function expectWhole(scene: SlackHouse): void {
+  const { files } = scene.house;
+  expect(files.integrity()).toBe('ok');
+  for (const session of files.sessions()) {
+    expect(files.messages(session).filter(({ status }) => status !== 'done')).toEqual([]);
+    expect(files.ledger(session).filter(({ state }) => state !== 'delivered')).toEqual([]);
+    const steps = files
+      .history(session)
+      .filter(({ role }) => role === 'assistant')
+      .map(({ turn_id, step }) => `${turn_id}/${step}`);
+    expect(new Set(steps).size).toBe(steps.length);
+    const blocks = files.history(session).flatMap(({ content }) => JSON.parse(content) as { type: string }[]);
+    const count = (type: string): number => blocks.filter((block) => block.type === type).length;
+    expect(count('tool_result')).toBe(count('tool_use'));
+  }
+}
+
+const SCRIPTS = ['sleep 20ms', 'tool exec {"command":"echo x >> log"}', 'tool write_file {"path":"a","content":"b"}\ntool read_file {"path":"a"}', ''];
+
+verifies(
+  'turn/step-commit',
+  'killed at each named point under a stream of messages: every message is answered once, on Slack and on the page, and no step is done twice',
+  async () => {
+    const scene = stage.it;
+    const { house } = scene;
+    const random = seeded(1);
+    await house.stop();
+    const talks = [new Talk(scene, 'slack'), new Talk(scene, 'web', house.chat())];
+    for (const [n, point] of POINTS.entries()) {
+      await house.start(['--crash-at', point]);
+      // A chat of its own each time: some points are passed only when a session wakes for the first time.
+      const fresh = new Talk(scene, `fresh${n}`, house.chat());
+      talks.push(fresh);
+      const speaking = [...talks.slice(0, 2), fresh].map((talk) => talk.say(SCRIPTS[Math.floor(random() * SCRIPTS.length)] ?? ''));
+      expect(await Promise.race([house.ended(), new Promise((resolve) => setTimeout(() => resolve(`${point} was not reached`), 30_000))])).toBe('SIGKILL');
+      await scene.begin(); // what waits is sent again
+      await Promise.all(speaking);
+      await house.stop('SIGKILL');
+    }
+    await scene.begin();
+    await Promise.all(talks.map((talk) => talk.whole()));
+    await until('everything is settled', () => house.files.sessions().every((session) => house.files.messages(session).every(({ status }) => status === 'done') && house.files.ledger(session).every(({ state }) => state === 'delivered')));
+    expectWhole(scene);
+  },
+  PATIENT_MS * 2,
+);
+
+verifies(
+  'turn/step-commit',
+  'runners and the process itself killed at random moments: every message is answered once',
+  async () => {
+    const scene = stage.it;
+    const { house } = scene;
+    const random = seeded(7);
+    const talks = Array.from({ length: 4 }, (_, n) => new Talk(scene, `random${n}`, house.chat()));
+    const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50 + random() * 400));
+    const killed = new Set<string>();
+    for (let round = 0; round < 3; round += 1) {
+      const speaking = talks.map(async (talk) => {
+        for (let n = 0; n < 3; n += 1) await talk.say(SCRIPTS[Math.floor(random() * SCRIPTS.length)] ?? '');
+      });
+      await pause();
+      for (const [session, pid] of house.runners()) {
+        // Once each: a message that is there at several deaths waits for seconds, then minutes, as it should.
+        if (killed.has(session) || random() < 0.3) continue;
+        killed.add(session);
+        kill(pid, 'SIGKILL');
+        await pause();
+      }
+      await pause();
+      await house.stop('SIGKILL');
+      await scene.begin();
+      await Promise.all(speaking);
+    }
+    await Promise.all(talks.map((talk) => talk.whole()));
+    await until('everything is settled', () => house.files.sessions().every((session) => house.files.messages(session).every(({ status }) => status === 'done') && house.files.ledger(session).every(({ state }) => state === 'delivered')));
+    expectWhole(scene);
+  },
+  PATIENT_MS * 2,
+);
