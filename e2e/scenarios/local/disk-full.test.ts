@@ -72,13 +72,13 @@ verifies(
   PATIENT_MS,
 );
 
-/** Every object in the embedded store. A copy is read: the process holds the file alone. */
+/** Every Session in the embedded store. A copy is read: the process holds the file alone. */
 function storeText(state: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'dovecote-store-'));
   try {
     for (const end of ['', '-wal']) if (existsSync(join(state, `store.db${end}`))) copyFileSync(join(state, `store.db${end}`), join(folder, `store.db${end}`));
     const store = new Sqlite(join(folder, 'store.db'));
-    const text = store.prepare('SELECT body FROM objects').pluck().all().join();
+    const text = store.prepare("SELECT body FROM objects WHERE resource LIKE 'sessions%'").pluck().all().join();
     store.close();
     return text;
   } finally {

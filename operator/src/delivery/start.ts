@@ -3,6 +3,7 @@
  * spec.awake, and gateways again (Platform). Folder order is the path: inbox, wake, attach, outbox; sweep finds what they miss.
  */
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { byteCount } from '@dovecote/crds';
 import { platform, type sessions as sessionsProto } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
@@ -11,9 +12,9 @@ import type { KubeMetrics } from '../kube/metrics.ts';
 import { agentGroups } from '../kube/resource-types.ts';
 import type { ResourceStore } from '../kube/store.ts';
 import type { Clock } from '../lib/clock.ts';
+import { closeAll } from '../lib/close-all.ts';
 import type { Reached } from '../lib/crash-point.ts';
 import { toError } from '../lib/errors.ts';
-import { closeAll } from '../lib/close-all.ts';
 import { CHANNEL_OPTIONS } from '../lib/grpc.ts';
 import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
@@ -136,17 +137,19 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       onHostile: (session, error) => {
         storage.report(session, { reason: 'OutboundRefused', message: `Its outbound.db is not read: ${error.message}` });
       },
-      onChanged: (session, seqs) => {
-        refresh(session);
-        const { inbound, meta } = cells.open(session);
-        for (const seq of seqs) {
-          const lane = prepared(inbound, 'SELECT lane FROM delivered WHERE seq = ?').pluck().get(seq);
-          if (typeof lane !== 'string' || lane === '' || lane === meta.scope) continue;
-          const { channel, chat } = parseLane(lane);
-          if (channel !== '' && chat !== '') index.addChat(session, channel, chat);
-        }
-        feed.changed(session);
-      },
+      onChanged: (session, seqs) =>
+        background.run('notify', session, async () => {
+          await nextTurn(); // the platform call goes out first: index and viewers are in nobody's way
+          refresh(session);
+          const { inbound, meta } = cells.open(session);
+          for (const seq of seqs) {
+            const lane = prepared(inbound, 'SELECT lane FROM delivered WHERE seq = ?').pluck().get(seq);
+            if (typeof lane !== 'string' || lane === '' || lane === meta.scope) continue;
+            const { channel, chat } = parseLane(lane);
+            if (channel !== '' && chat !== '') index.addChat(session, channel, chat);
+          }
+          feed.changed(session);
+        }),
     });
     undo.push(() => outbox.close());
     const hub = new AttachHub({
@@ -256,13 +259,15 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       fill: (inbound, agent, scope) => void projector.fill(inbound, agent, scope),
       onAppended: (session, rows) => {
         try {
+          // The doorbell first: everything else may come while the runner reads.
+          if (rows.some(({ trigger }) => trigger)) {
+            wake.active(session);
+            wake.request(session);
+          }
           refresh(session);
           for (const { message } of rows)
             if (message.channel !== null && message.chat !== null) index.addChat(session, message.channel, message.chat);
           feed.changed(session);
-          if (!rows.some(({ trigger }) => trigger)) return;
-          wake.active(session);
-          wake.request(session);
         } catch (e) {
           log.error({ session, err: toError(e) }, 'session could not be woken, the next tick tries again');
         }

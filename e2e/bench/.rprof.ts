@@ -1,0 +1,20 @@
+import { SlackShaped } from './slack-shaped.ts';
+import { demoAgent } from '../harness/objects.ts';
+import { slackChats } from '../harness/slack-house.ts';
+import { writeFileSync } from 'node:fs';
+import WebSocket from 'ws';
+const slack = await SlackShaped.start();
+const house = await slack.house({ ...demoAgent('helper'), ...slackChats() });
+await slack.connected(house);
+for (let n = 0; n < 50; n += 1) await slack.roundTrip(house, 'CWARM', `first-${n}.`);
+const pid = [...house.runners().values()][0]!;
+process.kill(pid,'SIGUSR1'); await new Promise(r=>setTimeout(r,1500));
+const [t] = await (await fetch('http://127.0.0.1:9229/json')).json() as any;
+const ws = new WebSocket(t.webSocketDebuggerUrl); let id=0; const pend=new Map();
+ws.on('message', (m: any)=>{const d=JSON.parse(m); if(d.id) pend.get(d.id)?.(d)});
+await new Promise(r=>ws.on('open',r));
+const call=(method: string,params={})=>new Promise<any>(r=>{const i=++id; pend.set(i,r); ws.send(JSON.stringify({id:i,method,params}))});
+await call('Profiler.enable'); await call('Profiler.setSamplingInterval',{interval:100}); await call('Profiler.start');
+for (let n = 0; n < 200; n += 1) { await new Promise(r=>setTimeout(r, 30+Math.random()*40)); await slack.roundTrip(house,'CWARM',`w-${n}.`); }
+const r = await call('Profiler.stop'); writeFileSync('/tmp/e2e-mine/runner.cpuprofile', JSON.stringify(r.result.profile));
+await house.dispose(); process.exit(0);

@@ -1,0 +1,160 @@
+/** What local mode can show: every role in one process, runners as processes of their own. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import type { LocalMode } from '../harness/local-mode.ts';
+import { demoAgent } from '../harness/objects.ts';
+import { seeded } from '../harness/seeded.ts';
+import { slackChats } from '../harness/slack-house.ts';
+import { until } from '../harness/until.ts';
+import { type Result, summarise } from './sample.ts';
+import { SlackShaped } from './slack-shaped.ts';
+
+const random = seeded(42);
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const SILENT = slackChats({ knownSenders: ['U1'] }, { engage: { mode: 'Mention' }, ignored: 'Accumulate' });
+
+/** Houses and runners are started anew between blocks, and samples have random gaps: no phase of a poll can flatter the figures. */
+export async function warmOverhead(blocks: number, samples: number): Promise<Result[]> {
+  const slack = await SlackShaped.start();
+  const overhead: number[] = [];
+  const acknowledged: number[] = [];
+  for (let block = 0; block < blocks; block += 1) {
+    const house = await slack.house({ ...demoAgent('helper'), ...slackChats() });
+    await slack.connected(house);
+    for (let n = 0; n < 5; n += 1) await slack.roundTrip(house, 'CWARM', `first-${block}-${n}.`);
+    for (let n = 0; n < samples; n += 1) {
+      await pause(10 + random() * 490);
+      const word = `w-${block}-${n}.`;
+      const began = performance.now();
+      acknowledged.push(await slack.say(house, 'CWARM', `say ${word}`));
+      overhead.push((await slack.arrival(word)) - began);
+    }
+    await house.dispose();
+  }
+  await slack.close();
+  return [
+    summarise('warm: event sent to platform called', 'ms', overhead),
+    summarise('warm: event sent to acknowledged', 'ms', acknowledged),
+  ];
+}
+
+export async function twentyChats(rounds: number): Promise<Result[]> {
+  const slack = await SlackShaped.start();
+  const house = await slack.house({ ...demoAgent('helper', { limits: { maxAwake: 20 } }), ...slackChats() });
+  await slack.connected(house);
+  const chats = Array.from({ length: 20 }, (_, n) => `C${n}`);
+  for (const chat of chats) await slack.roundTrip(house, chat, `first-${chat}.`);
+  await pause(1_000);
+  const last: number[] = [];
+  const each: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    await pause(200 + random() * 1_300);
+    const times = await Promise.all(chats.map((chat) => slack.roundTrip(house, chat, `r-${round}-${chat}.`)));
+    each.push(...times);
+    last.push(Math.max(...times));
+  }
+  const results = [
+    summarise('20 warm chats at once: last reply', 'ms', last),
+    summarise('20 warm chats at once: each reply', 'ms', each),
+    summarise('memory of the process with 20 awake sessions', 'MiB', [rss(house.pid)]),
+    summarise('memory of a runner', 'MiB', [...house.runners().values()].map(rss)),
+  ];
+  await house.dispose();
+  await slack.close();
+  return results;
+}
+
+/** 1,000 events over 100 chats, ten in each one after the other, all chats at once. `wake`: every one of them calls the agent. */
+export async function burst(wake: boolean): Promise<Result[]> {
+  const slack = await SlackShaped.start();
+  // Awake sessions are runners on this same machine: with a few of them the figure is about taking events, not about starting Node.
+  const house = await slack.house({ ...demoAgent('helper', { limits: { maxAwake: 2 } }), ...(wake ? slackChats() : SILENT) });
+  await slack.connected(house);
+  await slack.say(house, 'CFIRST', 'hello');
+  const acknowledged: number[] = [];
+  const began = performance.now();
+  await Promise.all(
+    Array.from({ length: 100 }, async (_, chat) => {
+      for (let n = 0; n < 10; n += 1) acknowledged.push(await slack.say(house, `C${chat}`, `say ${chat}/${n}.`));
+    }),
+  );
+  const seconds = (performance.now() - began) / 1000;
+  const stored = house.files.sessions().reduce((sum, session) => sum + house.files.messages(session).filter(({ content }) => content.includes('say ')).length, 0);
+  if (stored !== 1_000) throw new Error(`1,000 events were acknowledged and ${stored} are stored`);
+  await house.dispose();
+  await slack.close();
+  const what = wake ? '1,000 events over 100 sessions that wake' : '1,000 events over 100 sessions, silent';
+  return [summarise(`${what}: acknowledged`, 'ms', acknowledged), summarise(`${what}: rate`, '1/s', [1_000 / seconds])];
+}
+
+export async function outboundRate(sessions: number, rows: number): Promise<Result[]> {
+  const slack = await SlackShaped.start();
+  const house = await slack.house({ ...demoAgent('helper'), ...slackChats() });
+  await slack.connected(house);
+  for (let n = 0; n < sessions; n += 1) await slack.roundTrip(house, `C${n}`, `first-${n}.`);
+  const before = slack.posts;
+  const began = performance.now();
+  for (const session of house.files.sessions()) {
+    const db = new Sqlite(join(house.files.paths(session).out, 'outbound.db'), { timeout: 5_000 });
+    const insert = db.prepare("INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (?, ?, 'chat', json_object('text', 'x'), 0)");
+    db.transaction(() => {
+      for (let n = 0; n < rows; n += 1) insert.run(10_001 + 2 * n, `bench/${n}`);
+    })();
+    db.close();
+  }
+  await until('all are delivered', () => slack.posts - before === sessions * rows, 120_000);
+  const seconds = (performance.now() - began) / 1000;
+  await house.dispose();
+  await slack.close();
+  return [summarise(`outbound deliveries, ${sessions} chats`, '1/s', [(sessions * rows) / seconds])];
+}
+
+/** A message to a sleeping session until its answer, the start of a process included. */
+export async function coldWake(samples: number): Promise<Result[]> {
+  const slack = await SlackShaped.start();
+  const house = await slack.house({ ...demoAgent('helper', { idleTimeout: '1s' }), ...slackChats() });
+  await slack.connected(house);
+  const times: number[] = [];
+  for (let n = 0; n < samples; n += 1) {
+    times.push(await slack.roundTrip(house, 'CCOLD', `cold-${n}.`));
+    await until('it sleeps', () => house.runners().size === 0);
+    await pause(100 + random() * 900);
+  }
+  await house.dispose();
+  await slack.close();
+  return [summarise('cold: event sent to platform called (local process)', 'ms', times)];
+}
+
+export function commits(samples: number): Result[] {
+  return (
+    [
+      ['DELETE', 'EXTRA'],
+      ['DELETE', 'FULL'],
+      ['TRUNCATE', 'FULL'],
+      ['PERSIST', 'FULL'],
+    ] as const
+  ).map(([journal, synchronous]) => {
+    const folder = mkdtempSync(join(tmpdir(), 'dovecote-commits-'));
+    const db = new Sqlite(join(folder, 'x.db'));
+    db.pragma(`journal_mode = ${journal}`);
+    db.pragma(`synchronous = ${synchronous}`);
+    db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, content TEXT)');
+    const insert = db.prepare('INSERT INTO t (content) VALUES (?)');
+    const times = Array.from({ length: samples }, () => {
+      const began = performance.now();
+      insert.run('x'.repeat(500));
+      return performance.now() - began;
+    });
+    db.close();
+    rmSync(folder, { recursive: true, force: true });
+    return summarise(`commit, ${journal} + ${synchronous}`, 'ms', times);
+  });
+}
+
+function rss(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+}
+
+export type { LocalMode };

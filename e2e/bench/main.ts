@@ -1,0 +1,36 @@
+/**
+ * `make bench`: measures, prints a table and writes e2e/bench/results.json. `--quick` takes fewer samples, `--only <word>` the measures
+ * whose name has it, `--cluster` adds those of the cluster that KUBECONFIG names. Figures mean something on an idle machine only:
+ * the load at the beginning is printed with them.
+ */
+import { writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { burst, coldWake, commits, outboundRate, twentyChats, warmOverhead } from './local.ts';
+import { printTable, type Result } from './sample.ts';
+
+const { values: flags } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' }, cluster: { type: 'boolean' } } });
+const quick = flags.quick === true;
+
+const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])[] = [
+  ['warm', () => warmOverhead(quick ? 2 : 5, quick ? 20 : 60)],
+  ['twenty', () => twentyChats(quick ? 5 : 25)],
+  ['burst-silent', () => burst(false)],
+  ['burst-wake', () => burst(true)],
+  ['outbound', () => outboundRate(10, quick ? 50 : 200)],
+  ['cold', () => coldWake(quick ? 3 : 12)],
+  ['commit', () => commits(quick ? 100 : 500)],
+  ...(flags.cluster === true ? [['cluster', async () => (await import('./cluster.ts')).clusterMeasures(quick)] as const] : []),
+];
+
+console.log(`load before: ${loadavg().map((load) => load.toFixed(2)).join(' ')}`);
+const results: Result[] = [];
+for (const [name, measure] of measures) {
+  if (flags.only !== undefined && !name.includes(flags.only)) continue;
+  process.stderr.write(`${name} …\n`);
+  results.push(...(await measure()));
+}
+printTable(results);
+if (flags.only === undefined && !quick) writeFileSync(join(import.meta.dirname, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
+process.exit(0); // emulators and agents may hold connections for some seconds more
