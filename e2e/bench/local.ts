@@ -3,12 +3,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
-import type { LocalMode } from '../harness/local-mode.ts';
 import { demoAgent } from '../harness/objects.ts';
 import { seeded } from '../harness/seeded.ts';
 import { slackChats } from '../harness/slack-house.ts';
 import { until } from '../harness/until.ts';
-import { type Result, summarise } from './sample.ts';
+import { percentile, type Result, summarise } from './sample.ts';
 import { SlackShaped } from './slack-shaped.ts';
 
 const random = seeded(42);
@@ -66,27 +65,33 @@ export async function twentyChats(rounds: number): Promise<Result[]> {
   return results;
 }
 
-/** 1,000 events over 100 chats, ten in each one after the other, all chats at once. `wake`: every one of them calls the agent. */
+/** 1,000 events over 100 chats, all at once: first to chats that have no session yet, then to those. `wake`: each calls the agent. */
 export async function burst(wake: boolean): Promise<Result[]> {
   const slack = await SlackShaped.start();
   // Awake sessions are runners on this same machine: with a few of them the figure is about taking events, not about starting Node.
   const house = await slack.house({ ...demoAgent('helper', { limits: { maxAwake: 2 } }), ...(wake ? slackChats() : SILENT) });
   await slack.connected(house);
   await slack.say(house, 'CFIRST', 'hello');
-  const acknowledged: number[] = [];
-  const began = performance.now();
-  await Promise.all(
-    Array.from({ length: 100 }, async (_, chat) => {
-      for (let n = 0; n < 10; n += 1) acknowledged.push(await slack.say(house, `C${chat}`, `say ${chat}/${n}.`));
-    }),
-  );
-  const seconds = (performance.now() - began) / 1000;
-  const stored = house.files.sessions().reduce((sum, session) => sum + house.files.messages(session).filter(({ content }) => content.includes('say ')).length, 0);
-  if (stored !== 1_000) throw new Error(`1,000 events were acknowledged and ${stored} are stored`);
+  const results: Result[] = [];
+  for (const round of ['new', 'known']) {
+    const began = performance.now();
+    const acknowledged = await Promise.all(
+      Array.from({ length: 1_000 }, (_, n) => slack.say(house, `C${n % 100}`, `say ${round}-${Math.floor(n / 100)}.`)),
+    );
+    const seconds = (performance.now() - began) / 1000;
+    const stored = house.files.sessions().flatMap((session) => house.files.messages(session).filter(({ content }) => content.includes(`say ${round}-`)));
+    if (stored.length !== 1_000) throw new Error(`1,000 events were acknowledged and ${stored.length} are stored`);
+    const what = `1,000 events at once, 100 ${round} sessions${wake ? ' that wake' : ', silent'}`;
+    results.push(
+      summarise(`${what}: acknowledged`, 'ms', acknowledged),
+      summarise(`${what}: acknowledged, p95`, 'ms', [percentile(acknowledged, 0.95)]),
+      summarise(`${what}: rate`, '1/s', [1_000 / seconds]),
+    );
+    await pause(3_000);
+  }
   await house.dispose();
   await slack.close();
-  const what = wake ? '1,000 events over 100 sessions that wake' : '1,000 events over 100 sessions, silent';
-  return [summarise(`${what}: acknowledged`, 'ms', acknowledged), summarise(`${what}: rate`, '1/s', [1_000 / seconds])];
+  return results;
 }
 
 export async function outboundRate(sessions: number, rows: number): Promise<Result[]> {
@@ -98,7 +103,9 @@ export async function outboundRate(sessions: number, rows: number): Promise<Resu
   const began = performance.now();
   for (const session of house.files.sessions()) {
     const db = new Sqlite(join(house.files.paths(session).out, 'outbound.db'), { timeout: 5_000 });
-    const insert = db.prepare("INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (?, ?, 'chat', json_object('text', 'x'), 0)");
+    const insert = db.prepare(
+      "INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (?, ?, 'chat', json_object('text', 'x'), 0)",
+    );
     db.transaction(() => {
       for (let n = 0; n < rows; n += 1) insert.run(10_001 + 2 * n, `bench/${n}`);
     })();
@@ -127,34 +134,37 @@ export async function coldWake(samples: number): Promise<Result[]> {
   return [summarise('cold: event sent to platform called (local process)', 'ms', times)];
 }
 
-export function commits(samples: number): Result[] {
-  return (
-    [
-      ['DELETE', 'EXTRA'],
-      ['DELETE', 'FULL'],
-      ['TRUNCATE', 'FULL'],
-      ['PERSIST', 'FULL'],
-    ] as const
-  ).map(([journal, synchronous]) => {
-    const folder = mkdtempSync(join(tmpdir(), 'dovecote-commits-'));
-    const db = new Sqlite(join(folder, 'x.db'));
-    db.pragma(`journal_mode = ${journal}`);
-    db.pragma(`synchronous = ${synchronous}`);
-    db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, content TEXT)');
-    const insert = db.prepare('INSERT INTO t (content) VALUES (?)');
-    const times = Array.from({ length: samples }, () => {
-      const began = performance.now();
-      insert.run('x'.repeat(500));
-      return performance.now() - began;
-    });
-    db.close();
-    rmSync(folder, { recursive: true, force: true });
-    return summarise(`commit, ${journal} + ${synchronous}`, 'ms', times);
-  });
+/** With the gaps that messages have: a disk that rests in between takes longer than one that is kept busy. */
+export async function commits(samples: number): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const [journal, synchronous] of [
+    ['DELETE', 'EXTRA'],
+    ['DELETE', 'FULL'],
+    ['TRUNCATE', 'FULL'],
+    ['PERSIST', 'FULL'],
+  ] as const) {
+    for (const gap of [0, 50]) {
+      const folder = mkdtempSync(join(tmpdir(), 'dovecote-commits-'));
+      const db = new Sqlite(join(folder, 'x.db'));
+      db.pragma(`journal_mode = ${journal}`);
+      db.pragma(`synchronous = ${synchronous}`);
+      db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, content TEXT)');
+      const insert = db.prepare('INSERT INTO t (content) VALUES (?)');
+      const times: number[] = [];
+      for (let n = 0; n < samples; n += 1) {
+        if (gap > 0) await pause(gap * (0.5 + random()));
+        const began = performance.now();
+        insert.run('x'.repeat(500));
+        times.push(performance.now() - began);
+      }
+      db.close();
+      rmSync(folder, { recursive: true, force: true });
+      results.push(summarise(`commit, ${journal} + ${synchronous}${gap > 0 ? `, ${gap} ms apart` : ', one after the other'}`, 'ms', times));
+    }
+  }
+  return results;
 }
 
 function rss(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
-
-export type { LocalMode };

@@ -20,11 +20,15 @@ const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])
   ['burst-wake', () => burst(true)],
   ['outbound', () => outboundRate(10, quick ? 50 : 200)],
   ['cold', () => coldWake(quick ? 3 : 12)],
-  ['commit', () => commits(quick ? 100 : 500)],
+  ['commit', () => commits(quick ? 50 : 200)],
   ...(flags.cluster === true ? [['cluster', async () => (await import('./cluster.ts')).clusterMeasures(quick)] as const] : []),
 ];
 
-console.log(`load before: ${loadavg().map((load) => load.toFixed(2)).join(' ')}`);
+console.log(
+  `load before: ${loadavg()
+    .map((load) => load.toFixed(2))
+    .join(' ')}`,
+);
 const results: Result[] = [];
 for (const [name, measure] of measures) {
   if (flags.only !== undefined && !name.includes(flags.only)) continue;

@@ -26,7 +26,11 @@ function round(value: number): number {
 }
 
 export function printTable(results: readonly Result[]): void {
-  const rows = [['measure', 'unit', 'n', 'p50', 'p90', 'p99', 'max'], ...results.map((r) => [r.name, r.unit, ...[r.n, r.p50, r.p90, r.p99, r.max].map(String)])];
+  const rows = [
+    ['measure', 'unit', 'n', 'p50', 'p90', 'p99', 'max'],
+    ...results.map((r) => [r.name, r.unit, ...[r.n, r.p50, r.p90, r.p99, r.max].map(String)]),
+  ];
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  for (const row of rows) console.log(row.map((cell, column) => (column < 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  '));
+  for (const row of rows)
+    console.log(row.map((cell, column) => (column < 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  '));
 }

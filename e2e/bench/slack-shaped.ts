@@ -32,10 +32,14 @@ export class SlackShaped {
           this.posts += 1;
           response.end(JSON.stringify({ ok: true, channel: 'C', ts: `${1_700_000_000 + this.#count}.000100` }));
           const body = Buffer.concat(chunks).toString();
-          const text = call.headers['content-type']?.includes('json') ? (JSON.parse(body) as { text: string }).text : (new URLSearchParams(body).get('text') ?? '');
+          const text = call.headers['content-type']?.includes('json')
+            ? (JSON.parse(body) as { text: string }).text
+            : (new URLSearchParams(body).get('text') ?? '');
           for (const word of text.split('\n')) this.#arrive(word, at);
-        } else if (call.url?.endsWith('auth.test')) response.end(JSON.stringify({ ok: true, user_id: 'UBOT', bot_id: 'B0', user: 'bench', team: 'bench' }));
-        else if (call.url?.endsWith('users.info')) response.end(JSON.stringify({ ok: true, user: { id: 'U1', name: 'alice', real_name: 'Alice' } }));
+        } else if (call.url?.endsWith('auth.test'))
+          response.end(JSON.stringify({ ok: true, user_id: 'UBOT', bot_id: 'B0', user: 'bench', team: 'bench' }));
+        else if (call.url?.endsWith('users.info'))
+          response.end(JSON.stringify({ ok: true, user: { id: 'U1', name: 'alice', real_name: 'Alice' } }));
         else response.end(JSON.stringify({ ok: true, messages: [] }));
       });
     });
@@ -118,7 +122,10 @@ export class SlackShaped {
         {
           method: 'POST',
           agent: this.#agent,
-          headers: { 'content-type': 'application/json', ...(signed && { 'x-slack-request-timestamp': String(at), 'x-slack-signature': signature }) },
+          headers: {
+            'content-type': 'application/json',
+            ...(signed && { 'x-slack-request-timestamp': String(at), 'x-slack-signature': signature }),
+          },
         },
         (response) => {
           response.resume();

@@ -1,7 +1,15 @@
 /** The files of a shard as they lie on the disk: what a test believes when it asks whether something was lost. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AckRow, type CellPaths, cellPaths, type DeliveredRow, type HistoryRow, type MessageInRow, type MessageOutRow } from '@dovecote/proto';
+import {
+  type AckRow,
+  type CellPaths,
+  cellPaths,
+  type DeliveredRow,
+  type HistoryRow,
+  type MessageInRow,
+  type MessageOutRow,
+} from '@dovecote/proto';
 import Sqlite from 'better-sqlite3';
 
 /** What passes by itself while the other side commits or recovers. */

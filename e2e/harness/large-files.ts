@@ -18,7 +18,8 @@ export class LargeFiles {
           : pipeline(
               Readable.from(
                 (function* () {
-                  for (let left = Number(size); left > 0; left -= BLOCK.byteLength) yield BLOCK.subarray(0, Math.min(left, BLOCK.byteLength));
+                  for (let left = Number(size); left > 0; left -= BLOCK.byteLength)
+                    yield BLOCK.subarray(0, Math.min(left, BLOCK.byteLength));
                 })(),
               ),
               response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': size }),
@@ -44,7 +45,11 @@ export class LargeFiles {
   }
 }
 
-async function forward(upstream: string, request: import('node:http').IncomingMessage, response: import('node:http').ServerResponse): Promise<void> {
+async function forward(
+  upstream: string,
+  request: import('node:http').IncomingMessage,
+  response: import('node:http').ServerResponse,
+): Promise<void> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const { host, connection, 'content-length': length, 'transfer-encoding': encoding, ...headers } = request.headers;

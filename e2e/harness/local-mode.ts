@@ -285,7 +285,9 @@ export class LocalChat {
       () => this.answers().find((text) => (typeof matching === 'string' ? text.includes(matching) : matching.test(text))),
       timeoutMs,
     ).catch((e: unknown) => {
-      throw new Error(`${(e as Error).message}; there are ${JSON.stringify(this.answers())}\n${this.#house.complaints().slice(-10).join('\n')}`);
+      throw new Error(
+        `${(e as Error).message}; there are ${JSON.stringify(this.answers())}\n${this.#house.complaints().slice(-10).join('\n')}`,
+      );
     });
   }
 

@@ -12,7 +12,9 @@ interface Specs {
 
 /** One file with one object. */
 export function manifest<K extends keyof Specs>(kind: K, name: string, spec: Specs[K]): Manifests {
-  return { [`${kind}-${name}.json`.toLowerCase()]: JSON.stringify({ apiVersion: 'dovecote.dev/v1alpha1', kind, metadata: { name }, spec }) };
+  return {
+    [`${kind}-${name}.json`.toLowerCase()]: JSON.stringify({ apiVersion: 'dovecote.dev/v1alpha1', kind, metadata: { name }, spec }),
+  };
 }
 
 export function secret(name: string, stringData: Readonly<Record<string, string>>): Manifests {

@@ -11,7 +11,11 @@ const HOST = '127.0.0.1';
 export interface SlackHouseOptions extends Omit<LocalModeOptions, 'manifests'> {
   /** Beside the Channel `team` and its Secret; the agent `helper` for every chat when absent. */
   readonly manifests?: Manifests;
-  readonly channel?: { readonly maxAttachmentBytes?: string; readonly inDoubt?: 'Resend' | 'DeadLetter'; readonly rateLimit?: { readonly perSecond: number; readonly burst: number } };
+  readonly channel?: {
+    readonly maxAttachmentBytes?: string;
+    readonly inDoubt?: 'Resend' | 'DeadLetter';
+    readonly rateLimit?: { readonly perSecond: number; readonly burst: number };
+  };
   /** Instead of the mock before the emulator, as the Web API. */
   readonly apiURL?: string;
   /** Gets the mock before the house is started. */
@@ -107,7 +111,10 @@ export class SlackHouse {
       ...said.more,
     };
     const id = said.eventId ?? `Ev${ts.replace('.', '')}`;
-    return { ts, body: JSON.stringify({ type: 'event_callback', team_id: 'T000000001', event_id: id, event_time: Math.floor(Number(ts)), event }) };
+    return {
+      ts,
+      body: JSON.stringify({ type: 'event_callback', team_id: 'T000000001', event_id: id, event_time: Math.floor(Number(ts)), event }),
+    };
   }
 
   /** Sends a signed event; the message's ts. Throws unless it was taken. */
@@ -159,7 +166,10 @@ export function acceptEverything(mock: MockPlatformFaults, refuse: (post: Post) 
 }
 
 /** The agent `helper` in every chat of the Channel `team`. */
-export function slackChats(spec: Partial<MessagingGroupSpecInput> = {}, agent: Partial<MessagingGroupSpecInput['agents'] extends (infer W)[] | undefined ? W : never> = {}): Manifests {
+export function slackChats(
+  spec: Partial<MessagingGroupSpecInput> = {},
+  agent: Partial<MessagingGroupSpecInput['agents'] extends (infer W)[] | undefined ? W : never> = {},
+): Manifests {
   return manifest('MessagingGroup', 'team', {
     channelRef: 'team',
     chatClass: 'Any',

@@ -2,11 +2,9 @@ import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
-import { manifest, webAgent } from '../../harness/objects.ts';
 import { LargeFiles } from '../../harness/large-files.ts';
-import { SlackHouse } from '../../harness/slack-house.ts';
-import { demoAgent } from '../../harness/objects.ts';
-import { slackChats } from '../../harness/slack-house.ts';
+import { demoAgent, manifest, webAgent } from '../../harness/objects.ts';
+import { SlackHouse, slackChats } from '../../harness/slack-house.ts';
 import { PATIENT_MS, stage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
@@ -54,10 +52,16 @@ verifies(
     const { scene, files } = scenery.it;
     const { house } = scene;
     const names = ['../../../etc/passwd', '..', 'a\u0000b\n.txt', '.bashrc', `${'long'.repeat(100)}.pdf`];
-    await scene.says({ chat: scene.slack.chat, text: 'say got them', more: { subtype: 'file_share', files: names.map((name) => file(files.url, name, 10)) } });
+    await scene.says({
+      chat: scene.slack.chat,
+      text: 'say got them',
+      more: { subtype: 'file_share', files: names.map((name) => file(files.url, name, 10)) },
+    });
     const session = await until('a session', () => house.files.find(`team/${scene.slack.chat}`));
     await until('the answer is there', async () => (await scene.slack.inChat()).some(({ text }) => text.includes('got them')));
-    const { attachments } = JSON.parse(house.files.messages(session)[0]?.content ?? '{}') as { attachments: { name: string; path: string }[] };
+    const { attachments } = JSON.parse(house.files.messages(session)[0]?.content ?? '{}') as {
+      attachments: { name: string; path: string }[];
+    };
     expect(attachments).toHaveLength(names.length);
     const root = join(house.files.paths(session).in, 'attachments');
     for (const { path } of attachments) {
@@ -65,9 +69,16 @@ verifies(
       expect(lstatSync(join(root, '..', path)).isFile()).toBe(true);
     }
     expect(new Set(attachments.map(({ path }) => path)).size).toBe(names.length);
-    await scene.says({ chat: scene.slack.chat, text: 'say too big', more: { subtype: 'file_share', files: [file(files.url, 'big.bin', 101 * MIB)] } });
+    await scene.says({
+      chat: scene.slack.chat,
+      text: 'say too big',
+      more: { subtype: 'file_share', files: [file(files.url, 'big.bin', 101 * MIB)] },
+    });
     await until('it is answered', async () => (await scene.slack.inChat()).some(({ text }) => text.includes('too big')));
-    const refused = JSON.parse(house.files.messages(session).at(-1)?.content ?? '{}') as { attachments?: unknown[]; attachmentErrors: string[] };
+    const refused = JSON.parse(house.files.messages(session).at(-1)?.content ?? '{}') as {
+      attachments?: unknown[];
+      attachmentErrors: string[];
+    };
     expect(refused.attachments ?? []).toEqual([]);
     expect(refused.attachmentErrors).toEqual([expect.stringMatching(/big\.bin.*(large|limit|MiB)/)]);
     // Outward: a link to a file of the machine is not sent, neither by the tool nor by whoever writes the outbox himself.
@@ -75,7 +86,9 @@ verifies(
     mkdirSync(workspace, { recursive: true });
     symlinkSync('/etc/passwd', join(workspace, 'innocent.txt'));
     await scene.says({ chat: scene.slack.chat, text: 'tool send_file {"path":"innocent.txt"}\nsay said: {result}' });
-    const answer = await until('the tool has answered', async () => (await scene.slack.inChat()).find(({ text }) => text.includes('said: ')));
+    const answer = await until('the tool has answered', async () =>
+      (await scene.slack.inChat()).find(({ text }) => text.includes('said: ')),
+    );
     expect(answer.text).not.toContain('root:');
     expect(house.files.written(session).filter(({ kind }) => kind === 'file')).toEqual([]);
     expect(readdirSync(workspace)).toContain('innocent.txt');
@@ -90,15 +103,32 @@ verifies(
     const { scene, files } = scenery.it;
     const { house } = scene;
     // What a quarter of it takes: buffers, code that runs for the first time, garbage.
-    await scene.says({ chat: 'CSMALL', text: 'say small', more: { subtype: 'file_share', files: [file(files.url, 'small.bin', 25 * MIB)] } });
+    await scene.says({
+      chat: 'CSMALL',
+      text: 'say small',
+      more: { subtype: 'file_share', files: [file(files.url, 'small.bin', 25 * MIB)] },
+    });
     await until('it is answered', () => scene.posted().find(({ text }) => text.includes('small')));
     const quarter = peak(house.pid);
     // Slack waits for three seconds only and comes again: the same event, until it is stored.
-    const { body } = scene.event({ chat: 'CLARGE', text: 'say large', more: { subtype: 'file_share', files: [file(files.url, 'large.bin', 100 * MIB)] } });
+    const { body } = scene.event({
+      chat: 'CLARGE',
+      text: 'say large',
+      more: { subtype: 'file_share', files: [file(files.url, 'large.bin', 100 * MIB)] },
+    });
     await until('it is stored', async () => (await scene.post(body, scene.slack.signature(body))) === 200, 90_000);
     const session = house.files.find('team/CLARGE') ?? '';
-    const { attachments } = JSON.parse(house.files.messages(session)[0]?.content ?? '{}') as { attachments: { path: string; sizeBytes: number; sha256: string }[] };
-    expect(attachments).toMatchObject([{ sizeBytes: 100 * MIB, sha256: createHash('sha256').update(Buffer.alloc(100 * MIB, 'x')).digest('hex') }]);
+    const { attachments } = JSON.parse(house.files.messages(session)[0]?.content ?? '{}') as {
+      attachments: { path: string; sizeBytes: number; sha256: string }[];
+    };
+    expect(attachments).toMatchObject([
+      {
+        sizeBytes: 100 * MIB,
+        sha256: createHash('sha256')
+          .update(Buffer.alloc(100 * MIB, 'x'))
+          .digest('hex'),
+      },
+    ]);
     expect(statSync(join(house.files.paths(session).in, attachments[0]?.path ?? '')).size).toBe(100 * MIB);
     expect(house.files.messages(session)).toHaveLength(1);
     expect(peak(house.pid) - quarter).toBeLessThan(60 * MIB);

@@ -28,7 +28,9 @@ verifies(
         const chat = house.chat();
         await chat.ask(SCRIPT, 'the end');
         const session = await chat.session();
-        const blocks = house.files.history(session).flatMap(({ content }) => JSON.parse(content) as { type: string; name?: string; text?: string; isError?: boolean }[]);
+        const blocks = house.files
+          .history(session)
+          .flatMap(({ content }) => JSON.parse(content) as { type: string; name?: string; text?: string; isError?: boolean }[]);
         expect(blocks.filter(({ isError }) => isError === true)).toEqual([]);
         expect(house.files.written(session).map(({ kind }) => kind)).toEqual(['chat', 'file', 'chat']);
         return {
@@ -37,7 +39,17 @@ verifies(
         };
       }),
     );
-    expect(runs[0]?.tools).toEqual(['write_file', 'edit_file', 'read_file', 'list_dir', 'glob', 'grep', 'exec', 'send_message', 'send_file']);
+    expect(runs[0]?.tools).toEqual([
+      'write_file',
+      'edit_file',
+      'read_file',
+      'list_dir',
+      'glob',
+      'grep',
+      'exec',
+      'send_message',
+      'send_file',
+    ]);
     expect(runs[0]?.results).toBeGreaterThanOrEqual(3);
     expect(runs[1]).toEqual(runs[0]);
   },

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
-import { webAgent } from '../../harness/objects.ts';
 import { LocalMode } from '../../harness/local-mode.ts';
+import { webAgent } from '../../harness/objects.ts';
 import { PATIENT_MS, stage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
@@ -76,7 +76,8 @@ verifies(
 function storeText(state: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'dovecote-store-'));
   try {
-    for (const end of ['', '-wal']) if (existsSync(join(state, `store.db${end}`))) copyFileSync(join(state, `store.db${end}`), join(folder, `store.db${end}`));
+    for (const end of ['', '-wal'])
+      if (existsSync(join(state, `store.db${end}`))) copyFileSync(join(state, `store.db${end}`), join(folder, `store.db${end}`));
     const store = new Sqlite(join(folder, 'store.db'));
     const text = store.prepare("SELECT body FROM objects WHERE resource LIKE 'sessions%'").pluck().all().join();
     store.close();

@@ -4,7 +4,10 @@ import { localStage, PATIENT_MS } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
-const stage = localStage({ manifests: webAgent({ idleTimeout: '1s' }), flags: ['--limits', JSON.stringify({ delivery: { pollMs: 200 } })] });
+const stage = localStage({
+  manifests: webAgent({ idleTimeout: '1s' }),
+  flags: ['--limits', JSON.stringify({ delivery: { pollMs: 200 } })],
+});
 
 verifies(
   'turn/drain',
@@ -12,7 +15,9 @@ verifies(
   async () => {
     const house = stage.it;
     const chat = house.chat();
-    await chat.send('tool exec {"command":"echo one >> steps"}\ntool exec {"command":"sleep 1; echo two >> steps"}\ntool exec {"command":"cat steps"}\nsay steps: {result}');
+    await chat.send(
+      'tool exec {"command":"echo one >> steps"}\ntool exec {"command":"sleep 1; echo two >> steps"}\ntool exec {"command":"cat steps"}\nsay steps: {result}',
+    );
     const session = await chat.session();
     await until('the first step is done', () => house.files.history(session).some(({ role }) => role === 'tool'));
     expect(await house.stop('SIGTERM')).toBe(0);

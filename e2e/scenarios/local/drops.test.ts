@@ -3,14 +3,18 @@ import { demoAgent, manifest } from '../../harness/objects.ts';
 import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { verifies } from '../../verifies.ts';
 
-const wire = (chatId: string, more: object) => manifest('MessagingGroup', chatId.toLowerCase(), { channelRef: 'team', chatId, ...more } as never);
+const wire = (chatId: string, more: object) =>
+  manifest('MessagingGroup', chatId.toLowerCase(), { channelRef: 'team', chatId, ...more } as never);
 const stage = slackStage({
   manifests: {
     ...demoAgent('helper'),
     ...wire('CSTRICT', { unknownSenders: 'Strict', agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }] }),
     ...wire('CMENTION', { unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper', engage: { mode: 'Mention' } }] }),
     ...wire('CEMPTY', { unknownSenders: 'Public', agents: [] }),
-    ...wire('CKNOWN', { unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' }, senderScope: 'Known' }] }),
+    ...wire('CKNOWN', {
+      unknownSenders: 'Public',
+      agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' }, senderScope: 'Known' }],
+    }),
     ...wire('CNOBODY', { unknownSenders: 'Public', agents: [{ agentGroupRef: 'missing', engage: { mode: 'Always' } }] }),
   },
 });

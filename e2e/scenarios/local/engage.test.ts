@@ -8,7 +8,12 @@ import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
 const chat = (chatId: string, engage: object, more: object = {}) =>
-  manifest('MessagingGroup', chatId.toLowerCase(), { channelRef: 'team', chatId, unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper', engage, ...more }] } as never);
+  manifest('MessagingGroup', chatId.toLowerCase(), {
+    channelRef: 'team',
+    chatId,
+    unknownSenders: 'Public',
+    agents: [{ agentGroupRef: 'helper', engage, ...more }],
+  } as never);
 
 const stage = slackStage({
   manifests: {
@@ -20,7 +25,11 @@ const stage = slackStage({
   },
 });
 
-const texts = (scene: SlackHouse): string => scene.posted().map(({ text }) => text).join('\n');
+const texts = (scene: SlackHouse): string =>
+  scene
+    .posted()
+    .map(({ text }) => text)
+    .join('\n');
 const BOT = `<@${BOT_USER}>`;
 
 verifies(
@@ -39,7 +48,9 @@ verifies(
     await scene.says({ chat: 'CSTICKY', text: 'say no-outside-thread' });
     await scene.says({ chat: 'CPATTERN', text: 'say no-pattern' });
     await scene.says({ chat: 'CPATTERN', text: 'please DEPLOY v12\nsay yes-pattern' });
-    await until('what should be answered is', () => ['always', 'mention', 'sticky', 'in-thread', 'pattern'].every((mode) => texts(scene).includes(`yes-${mode}`)));
+    await until('what should be answered is', () =>
+      ['always', 'mention', 'sticky', 'in-thread', 'pattern'].every((mode) => texts(scene).includes(`yes-${mode}`)),
+    );
     const stored = scene.house.files.sessions().flatMap((session) => scene.house.files.messages(session).map(({ content }) => content));
     expect(stored.filter((content) => content.includes('say no-'))).toEqual([]);
     const { drops } = await scene.house.json<{ drops: { reason: string; count: number }[] }>('/api/drops');
@@ -63,7 +74,9 @@ verifies(
       },
     });
     try {
-      await expect(house.start()).rejects.toThrow(/messaginggroup-broken\.json: .*spec\.agents\[0\]\.engage\.pattern.*(regular expression|RE2)/s);
+      await expect(house.start()).rejects.toThrow(
+        /messaginggroup-broken\.json: .*spec\.agents\[0\]\.engage\.pattern.*(regular expression|RE2)/s,
+      );
     } finally {
       await house.dispose();
     }

@@ -33,7 +33,9 @@ const ATTACKS: Readonly<Record<string, (file: string, neighbour: string) => void
   },
   'rows as large as a house': (file) => {
     const db = new Sqlite(file);
-    db.prepare(`INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (1000001, 'huge', 'chat', json_object('text', ?), 0)`).run('x'.repeat(40_000_000));
+    db.prepare(
+      `INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (1000001, 'huge', 'chat', json_object('text', ?), 0)`,
+    ).run('x'.repeat(40_000_000));
     db.close();
   },
   'a file of another kind, truncated': (file) => {

@@ -33,7 +33,10 @@ verifies(
     await house.stop('SIGKILL'); // its runner is ended by the next start, as after a power cut
     for (const pid of house.runners().values()) kill(pid, 'SIGKILL');
     const outbound = join(house.files.paths(session).out, 'outbound.db');
-    const writer = spawn(NODE, ['--input-type=module', '-e', HALF_A_TRANSACTION, outbound], { cwd: process.cwd(), stdio: ['ignore', 'pipe', 'inherit'] });
+    const writer = spawn(NODE, ['--input-type=module', '-e', HALF_A_TRANSACTION, outbound], {
+      cwd: process.cwd(),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await new Promise((resolve) => writer.stdout.once('data', resolve));
     writer.kill('SIGKILL');
     await new Promise((resolve) => writer.once('exit', resolve));

@@ -28,7 +28,13 @@ verifies(
       expect(await house.ended()).toBe('SIGKILL');
       expect(await sent(point)).toBe(there);
       await scene.begin();
-      await until(`the ledger is settled after ${point}`, () => house.files.ledger(house.files.sessions()[0] ?? '').every(({ state }) => state === 'delivered') && house.files.messages(house.files.sessions()[0] ?? '').every(({ status }) => status === 'done'), 60_000);
+      await until(
+        `the ledger is settled after ${point}`,
+        () =>
+          house.files.ledger(house.files.sessions()[0] ?? '').every(({ state }) => state === 'delivered') &&
+          house.files.messages(house.files.sessions()[0] ?? '').every(({ status }) => status === 'done'),
+        60_000,
+      );
       expect(await sent(point)).toBe(1);
     }
   },
@@ -53,18 +59,25 @@ verifies(
 
 verifies(
   'out/files-after-record',
-  "an outbox file stays until its delivery is recorded, and goes then, also when the process is killed right between",
+  'an outbox file stays until its delivery is recorded, and goes then, also when the process is killed right between',
   async () => {
     const house = web.it;
     for (const point of ['delivery/after-call-before-record', 'delivery/after-record-before-cleanup'] as const) {
       await house.stop();
       await house.start(['--crash-at', point]);
       const chat = house.chat();
-      await chat.send('tool write_file {"path":"a.txt","content":"kept"}\ntool send_file {"path":"a.txt"}\nsay done').catch(() => undefined);
+      await chat
+        .send('tool write_file {"path":"a.txt","content":"kept"}\ntool send_file {"path":"a.txt"}\nsay done')
+        .catch(() => undefined);
       const session = await chat.session();
       expect(await house.ended()).toBe('SIGKILL');
       const outbox = join(house.files.paths(session).out, 'outbox');
-      const files = (): string[] => (existsSync(outbox) ? readdirSync(outbox, { recursive: true }).map(String).filter((name) => name.endsWith('a.txt')) : []);
+      const files = (): string[] =>
+        existsSync(outbox)
+          ? readdirSync(outbox, { recursive: true })
+              .map(String)
+              .filter((name) => name.endsWith('a.txt'))
+          : [];
       expect(files()).toHaveLength(1);
       expect(house.files.ledger(session)[0]?.state).toBe(point.includes('after-record') ? 'delivered' : 'sending');
       await house.start();

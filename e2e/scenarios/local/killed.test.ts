@@ -119,14 +119,24 @@ verifies(
       const fresh = new Talk(scene, `fresh${n}`, house.chat());
       talks.push(fresh);
       const speaking = [...talks.slice(0, 2), fresh].map((talk) => talk.say(SCRIPTS[Math.floor(random() * SCRIPTS.length)] ?? 'say WORD'));
-      expect(await Promise.race([house.ended(), new Promise((resolve) => setTimeout(() => resolve(`${point} was not reached`), 30_000))])).toBe('SIGKILL');
+      expect(
+        await Promise.race([house.ended(), new Promise((resolve) => setTimeout(() => resolve(`${point} was not reached`), 30_000))]),
+      ).toBe('SIGKILL');
       await scene.begin(); // what waits is sent again
       await Promise.all(speaking);
       await house.stop('SIGKILL');
     }
     await scene.begin();
     await Promise.all(talks.map((talk) => talk.whole()));
-    await until('everything is settled', () => house.files.sessions().every((session) => house.files.messages(session).every(({ status }) => status === 'done') && house.files.ledger(session).every(({ state }) => state === 'delivered')));
+    await until('everything is settled', () =>
+      house.files
+        .sessions()
+        .every(
+          (session) =>
+            house.files.messages(session).every(({ status }) => status === 'done') &&
+            house.files.ledger(session).every(({ state }) => state === 'delivered'),
+        ),
+    );
     expectWhole(scene);
   },
   PATIENT_MS * 2,
@@ -160,7 +170,15 @@ verifies(
       await Promise.all(speaking);
     }
     await Promise.all(talks.map((talk) => talk.whole()));
-    await until('everything is settled', () => house.files.sessions().every((session) => house.files.messages(session).every(({ status }) => status === 'done') && house.files.ledger(session).every(({ state }) => state === 'delivered')));
+    await until('everything is settled', () =>
+      house.files
+        .sessions()
+        .every(
+          (session) =>
+            house.files.messages(session).every(({ status }) => status === 'done') &&
+            house.files.ledger(session).every(({ state }) => state === 'delivered'),
+        ),
+    );
     expectWhole(scene);
   },
   PATIENT_MS * 2,

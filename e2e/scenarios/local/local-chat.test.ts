@@ -17,7 +17,9 @@ verifies(
     const path = '/api/channels/web/chats/page';
     expect((await fetch(`${house.url}${path}/messages`, { method: 'POST', body: '{}' })).status).toBe(401);
     expect((await house.request(`${path}/messages`, { method: 'POST', body: '{"id":"x y","text":""}' })).status).toBe(400);
-    expect((await house.request('/api/channels/nobody/chats/c/messages', { method: 'POST', body: '{"id":"a","text":"b"}' })).status).toBe(404);
+    expect((await house.request('/api/channels/nobody/chats/c/messages', { method: 'POST', body: '{"id":"a","text":"b"}' })).status).toBe(
+      404,
+    );
     const chat = house.chat('web', 'page');
     await chat.ask('say first', 'first');
     // A second page that comes later sees the same; another chat sees nothing of it.

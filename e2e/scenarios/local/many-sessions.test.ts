@@ -19,17 +19,22 @@ verifies(
     const { house } = scene;
     const taken = acceptEverything(scene.mock);
     await Promise.all(Array.from({ length: 100 }, (_, n) => scene.says({ chat: `C${n}`, user: KNOWN, text: `remember ${n}` })));
-    for (const n of [0, 1, 2]) await scene.says({ chat: `C${n}`, user: KNOWN, text: `<@${BOT_USER}>\ntool exec {"command":"sleep 1; echo x"}\nsay back ${n}` });
+    for (const n of [0, 1, 2])
+      await scene.says({ chat: `C${n}`, user: KNOWN, text: `<@${BOT_USER}>\ntool exec {"command":"sleep 1; echo x"}\nsay back ${n}` });
     await until('they are at work', () => [0, 1, 2].every((n) => house.files.history(house.files.find(`team/C${n}`) ?? '').length > 0));
     await house.stop('SIGKILL');
     await scene.begin();
     const { sessions } = await house.json<{ sessions: unknown[] }>('/api/sessions?limit=500');
     expect(sessions).toHaveLength(100);
     await scene.says({ chat: 'C77', user: KNOWN, text: `<@${BOT_USER}>\nsay awake 77` });
-    for (const words of ['back 0', 'back 1', 'back 2', 'awake 77']) await until(`"${words}" is there`, () => taken.find(({ text }) => text.includes(words)), 60_000);
+    for (const words of ['back 0', 'back 1', 'back 2', 'awake 77'])
+      await until(`"${words}" is there`, () => taken.find(({ text }) => text.includes(words)), 60_000);
     expect(house.files.sessions()).toHaveLength(100);
     expect(taken.filter(({ text }) => text.startsWith('back'))).toHaveLength(3);
-    const read = house.files.history(house.files.find('team/C77') ?? '').map(({ content }) => content).join();
+    const read = house.files
+      .history(house.files.find('team/C77') ?? '')
+      .map(({ content }) => content)
+      .join();
     expect(read).toContain('remember 77');
   },
   PATIENT_MS,

@@ -67,7 +67,9 @@ verifies(
     const session = await chat.session();
     expect(readFileSync(`${house.files.paths(session).workspace}/w.txt`, 'utf8')).toBe('sunny');
     expect(new Set(wire.calls.map(({ headers }) => headers['x-api-key']))).toEqual(new Set([KEY]));
-    const [asked] = wire.callsOf('messages').map(({ body }) => JSON.parse(body.toString()) as { stream: boolean; system: { cache_control?: object }[] });
+    const [asked] = wire
+      .callsOf('messages')
+      .map(({ body }) => JSON.parse(body.toString()) as { stream: boolean; system: { cache_control?: object }[] });
     expect(asked?.stream).toBe(true);
     expect(JSON.stringify(asked)).toContain('cache_control');
     const runner = await house.runner(session);

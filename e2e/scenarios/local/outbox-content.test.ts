@@ -11,8 +11,16 @@ const stage = slackStage({
     ...demoAgent('helper'),
     ...demoAgent('other'),
     ...slackChats(),
-    ...manifest('Destination', 'lobby', { agentGroupRef: 'helper', localName: 'lobby', target: { type: 'channel', channel: { channelRef: 'team', chatId: 'CLOBBY' } } }),
-    ...manifest('Destination', 'secret', { agentGroupRef: 'other', localName: 'vault', target: { type: 'channel', channel: { channelRef: 'team', chatId: 'CVAULT' } } }),
+    ...manifest('Destination', 'lobby', {
+      agentGroupRef: 'helper',
+      localName: 'lobby',
+      target: { type: 'channel', channel: { channelRef: 'team', chatId: 'CLOBBY' } },
+    }),
+    ...manifest('Destination', 'secret', {
+      agentGroupRef: 'other',
+      localName: 'vault',
+      target: { type: 'channel', channel: { channelRef: 'team', chatId: 'CVAULT' } },
+    }),
   },
 });
 
@@ -27,7 +35,10 @@ verifies(
     const code = Array.from({ length: 1_500 }, (_, n) => `line ${n} of code;`).join('\n');
     await scene.says({ chat: 'CLONG', text: `${send(`Before.\n\n\`\`\`js\n${code}\n\`\`\`\n\nAfter.`)}\nsay end` });
     await until('all is there', () => taken.find(({ channel, text }) => channel === 'CLONG' && text === 'end'), 60_000);
-    const parts = taken.filter(({ channel }) => channel === 'CLONG').map(({ text }) => text).slice(0, -1);
+    const parts = taken
+      .filter(({ channel }) => channel === 'CLONG')
+      .map(({ text }) => text)
+      .slice(0, -1);
     expect(parts.length).toBeGreaterThan(1);
     for (const part of parts) {
       expect(part.length).toBeLessThanOrEqual(40_000);
@@ -47,7 +58,10 @@ verifies(
   async () => {
     const scene = stage.it;
     const taken = acceptEverything(scene.mock);
-    await scene.says({ chat: 'CMARK', text: `${send('**bold** _it_ ~~gone~~ [site](https://example.com/a?b=1&c) `x < y`\n\n# Title\n\n- item & 1 < 2')}\nsay end` });
+    await scene.says({
+      chat: 'CMARK',
+      text: `${send('**bold** _it_ ~~gone~~ [site](https://example.com/a?b=1&c) `x < y`\n\n# Title\n\n- item & 1 < 2')}\nsay end`,
+    });
     const post = await until('it is there', () => taken.find(({ channel, text }) => channel === 'CMARK' && text.includes('bold')));
     expect(post.text).toContain('*bold* _it_ ~gone~ <https://example.com/a?b=1&amp;c|site> `x &lt; y`');
     expect(post.text).toContain('*Title*');
@@ -70,7 +84,9 @@ verifies(
     // A runner that the agent has taken over writes its rows itself.
     const session = files.find('team/CASK') ?? '';
     const db = new Sqlite(`${files.paths(session).out}/outbound.db`, { timeout: 5_000 });
-    const insert = db.prepare("INSERT INTO messages_out (seq, id, kind, destination, in_reply_to, content, created_at) VALUES (?, ?, 'chat', ?, ?, ?, 0)");
+    const insert = db.prepare(
+      "INSERT INTO messages_out (seq, id, kind, destination, in_reply_to, content, created_at) VALUES (?, ?, 'chat', ?, ?, ?, 0)",
+    );
     insert.run(90_001, 'x/1', 'vault', null, '{"text":"stolen 1"}');
     insert.run(90_003, 'x/2', 'team/CVAULT', null, '{"text":"stolen 2"}');
     insert.run(90_005, 'x/3', null, 88_888, '{"text":"stolen 3"}');
@@ -78,7 +94,10 @@ verifies(
       JSON.stringify({ path: '../in/inbound.db', name: 'x', mimeType: 'text/plain', sizeBytes: 10 }),
     );
     db.close();
-    await until('all four are set aside', () => files.ledger(session).filter(({ seq, state }) => seq > 90_000 && seq % 2 === 1 && state === 'dead').length === 4);
+    await until(
+      'all four are set aside',
+      () => files.ledger(session).filter(({ seq, state }) => seq > 90_000 && seq % 2 === 1 && state === 'dead').length === 4,
+    );
     expect(taken.filter(({ text, channel }) => channel === 'CVAULT' || text.includes('stolen'))).toEqual([]);
   },
   PATIENT_MS,

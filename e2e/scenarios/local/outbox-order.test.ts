@@ -20,7 +20,14 @@ verifies(
     await until('the good chat has all', () => of('CGOOD').length === 4);
     await until('the bad one was tried again', () => scene.posted().filter(({ channel }) => channel === 'CBAD').length >= 2);
     // Behind a row that fails nothing of the same chat is tried.
-    expect(new Set(scene.posted().filter(({ channel }) => channel === 'CBAD').map(({ text }) => text))).toEqual(new Set(['one']));
+    expect(
+      new Set(
+        scene
+          .posted()
+          .filter(({ channel }) => channel === 'CBAD')
+          .map(({ text }) => text),
+      ),
+    ).toEqual(new Set(['one']));
     broken = false;
     await until('the bad chat has all', () => of('CBAD').length === 4);
     expect(of('CBAD')).toEqual(['one', 'two', 'three', 'four']);
@@ -43,7 +50,11 @@ verifies(
     await until('it failed three times', () => (row()?.attempts ?? 0) >= 3 && row()?.state === 'failed');
     await house.stop('SIGKILL');
     const before = row();
-    expect(before).toMatchObject({ state: 'failed', last_error: expect.stringContaining('service_unavailable'), idempotency_key: expect.stringContaining(session) });
+    expect(before).toMatchObject({
+      state: 'failed',
+      last_error: expect.stringContaining('service_unavailable'),
+      idempotency_key: expect.stringContaining(session),
+    });
     expect(before?.next_attempt_at).toBeGreaterThan(before?.updated_at ?? 0);
     const calls = scene.posted().length;
     await scene.begin();
@@ -69,7 +80,9 @@ verifies(
     const told = await until('people are told', () => taken.find(({ channel }) => channel === 'CDEAD'));
     expect(told.text).toMatch(/^A message could not be delivered here: /);
     const session = house.files.find('team/CDEAD') ?? '';
-    await until('the agent is told', () => house.files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes('could not be delivered')));
+    await until('the agent is told', () =>
+      house.files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes('could not be delivered')),
+    );
     const { stdout } = await house.command('dead-letters', 'list', '--output', 'json');
     const [letter] = JSON.parse(stdout) as { id: string; direction: string; lastError: string }[];
     expect(letter).toMatchObject({ direction: 'out', lastError: expect.stringContaining('msg_too_long') });

@@ -3,12 +3,13 @@ import { expect } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
 import { LocalMode } from '../../harness/local-mode.ts';
 import { webAgent } from '../../harness/objects.ts';
-import { PATIENT_MS, slackStage, stage } from '../../harness/stage.ts';
 import { acceptEverything } from '../../harness/slack-house.ts';
+import { PATIENT_MS, slackStage, stage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
-const house = (delivery: object) => stage(() => LocalMode.start({ manifests: webAgent({ idleTimeout: '1s' }), flags: ['--limits', JSON.stringify({ delivery })] }));
+const house = (delivery: object) =>
+  stage(() => LocalMode.start({ manifests: webAgent({ idleTimeout: '1s' }), flags: ['--limits', JSON.stringify({ delivery })] }));
 const swept = house({ sweepMs: 1_500 });
 const neverSwept = house({ sweepMs: 3_600_000 });
 const limited = slackStage({ channel: { rateLimit: { perSecond: 2, burst: 2 } } });
@@ -16,7 +17,9 @@ const limited = slackStage({ channel: { rateLimit: { perSecond: 2, burst: 2 } } 
 /** Writes a row as a runner does, and rings no doorbell. */
 function writer(file: string): (seq: number, text: string) => void {
   const db = new Sqlite(file, { timeout: 5_000 });
-  const insert = db.prepare("INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (?, ?, 'chat', json_object('text', ?), 0)");
+  const insert = db.prepare(
+    "INSERT INTO messages_out (seq, id, kind, content, created_at) VALUES (?, ?, 'chat', json_object('text', ?), 0)",
+  );
   return (seq, text) => void insert.run(seq, `outside/${seq}`, text);
 }
 

@@ -1,18 +1,25 @@
 import { expect } from '@jest/globals';
-import { demoAgent, manifest, secret } from '../../harness/objects.ts';
 import { BOT_TOKEN } from '../../emulators/slack.ts';
+import { demoAgent, manifest, secret } from '../../harness/objects.ts';
 import { acceptEverything, slackChats } from '../../harness/slack-house.ts';
 import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
-const ghost = manifest('Channel', 'ghost', { type: 'slack', slack: { mode: 'Webhook', apiURL: 'http://127.0.0.1:9/api/', credentialsRef: { name: 'ghost' } } });
+const ghost = manifest('Channel', 'ghost', {
+  type: 'slack',
+  slack: { mode: 'Webhook', apiURL: 'http://127.0.0.1:9/api/', credentialsRef: { name: 'ghost' } },
+});
 const stage = slackStage({
   manifests: {
     ...demoAgent('helper'),
     ...slackChats(),
     ...ghost,
-    ...manifest('Destination', 'lost', { agentGroupRef: 'helper', localName: 'lost', target: { type: 'channel', channel: { channelRef: 'ghost', chatId: 'CLOST' } } }),
+    ...manifest('Destination', 'lost', {
+      agentGroupRef: 'helper',
+      localName: 'lost',
+      target: { type: 'channel', channel: { channelRef: 'ghost', chatId: 'CLOST' } },
+    }),
   },
   flags: ['--limits', JSON.stringify({ outbox: { callMs: 2_000 } })],
 });
@@ -69,11 +76,21 @@ verifies(
     house.declare({
       ...secret('team', { 'bot-token': BOT_TOKEN, 'signing-secret': scene.slack.signingSecret }),
       ...secret('ghost', { 'bot-token': BOT_TOKEN, 'signing-secret': 'any' }),
-      ...manifest('Channel', 'team', { type: 'slack', slack: { mode: 'Webhook', apiURL: `${scene.mock.url}/api/`, credentialsRef: { name: 'team' } } }),
-      ...manifest('Channel', 'ghost', { type: 'slack', slack: { mode: 'Webhook', apiURL: `${scene.mock.url}/api/`, credentialsRef: { name: 'ghost' } } }),
+      ...manifest('Channel', 'team', {
+        type: 'slack',
+        slack: { mode: 'Webhook', apiURL: `${scene.mock.url}/api/`, credentialsRef: { name: 'team' } },
+      }),
+      ...manifest('Channel', 'ghost', {
+        type: 'slack',
+        slack: { mode: 'Webhook', apiURL: `${scene.mock.url}/api/`, credentialsRef: { name: 'ghost' } },
+      }),
       ...demoAgent('helper'),
       ...slackChats(),
-      ...manifest('Destination', 'lost', { agentGroupRef: 'helper', localName: 'lost', target: { type: 'channel', channel: { channelRef: 'ghost', chatId: 'CLOST' } } }),
+      ...manifest('Destination', 'lost', {
+        agentGroupRef: 'helper',
+        localName: 'lost',
+        target: { type: 'channel', channel: { channelRef: 'ghost', chatId: 'CLOST' } },
+      }),
     });
     const taken = acceptEverything(scene.mock);
     await scene.begin();

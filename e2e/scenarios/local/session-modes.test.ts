@@ -27,8 +27,12 @@ const stage = slackStage({
   },
 });
 
-const scopes = (scene: SlackHouse): string[] => scene.house.files.sessions().flatMap((s) => scene.house.files.inbound<{ scope: string }>(s, 'SELECT scope FROM meta').map(({ scope }) => scope));
-const answered = (scene: SlackHouse, text: string) => until(`"${text}" is answered`, () => scene.posted().find((post) => post.text.includes(text)));
+const scopes = (scene: SlackHouse): string[] =>
+  scene.house.files
+    .sessions()
+    .flatMap((s) => scene.house.files.inbound<{ scope: string }>(s, 'SELECT scope FROM meta').map(({ scope }) => scope));
+const answered = (scene: SlackHouse, text: string) =>
+  until(`"${text}" is answered`, () => scene.posted().find((post) => post.text.includes(text)));
 
 verifies(
   'route/session-modes',

@@ -18,7 +18,8 @@ const chat = (chatId: string, mode: 'Mention' | 'MentionSticky') =>
 const stage = slackStage({ manifests: { ...demoAgent('helper'), ...chat('CQUIET', 'Mention'), ...chat('CSTICKY', 'MentionSticky') } });
 
 const BOT = `<@${BOT_USER}>`;
-const posted = (scene: SlackHouse, text: string) => until(`"${text}" is answered`, () => scene.posted().find((post) => post.text.includes(text)));
+const posted = (scene: SlackHouse, text: string) =>
+  until(`"${text}" is answered`, () => scene.posted().find((post) => post.text.includes(text)));
 const read = (scene: SlackHouse, session: string): string[] =>
   scene.house.files
     .history(session)
@@ -102,8 +103,24 @@ verifies(
     const session = files.find('team/CQUIET') ?? '';
     const unread = await scene.says({ chat: 'CQUIET', user: KNOWN, text: 'say the old plan' });
     const gone = await scene.says({ chat: 'CQUIET', user: KNOWN, text: 'say a slip of the tongue' });
-    await scene.says({ chat: 'CQUIET', text: '', more: { subtype: 'message_changed', message: { type: 'message', user: KNOWN, text: 'say the new plan', ts: unread }, previous_message: { user: KNOWN, text: 'say the old plan', ts: unread } } });
-    await scene.says({ chat: 'CQUIET', text: '', more: { subtype: 'message_deleted', deleted_ts: gone, previous_message: { type: 'message', user: KNOWN, text: 'say a slip of the tongue', ts: gone } } });
+    await scene.says({
+      chat: 'CQUIET',
+      text: '',
+      more: {
+        subtype: 'message_changed',
+        message: { type: 'message', user: KNOWN, text: 'say the new plan', ts: unread },
+        previous_message: { user: KNOWN, text: 'say the old plan', ts: unread },
+      },
+    });
+    await scene.says({
+      chat: 'CQUIET',
+      text: '',
+      more: {
+        subtype: 'message_deleted',
+        deleted_ts: gone,
+        previous_message: { type: 'message', user: KNOWN, text: 'say a slip of the tongue', ts: gone },
+      },
+    });
     const asked = await scene.says({ chat: 'CQUIET', user: KNOWN, text: `${BOT}\nsay read it` });
     await posted(scene, 'read it');
     const said = read(scene, session).join('\n');
@@ -112,8 +129,18 @@ verifies(
     expect(said).not.toContain('the old plan');
     expect(said).not.toContain('slip of the tongue');
     // Read already: the agent is told.
-    await scene.says({ chat: 'CQUIET', text: '', more: { subtype: 'message_changed', message: { type: 'message', user: KNOWN, text: 'say read something else', ts: asked }, previous_message: { user: KNOWN, text: `${BOT}\nsay read it`, ts: asked } } });
-    const told = await until('the agent is told', () => files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes('something else')));
+    await scene.says({
+      chat: 'CQUIET',
+      text: '',
+      more: {
+        subtype: 'message_changed',
+        message: { type: 'message', user: KNOWN, text: 'say read something else', ts: asked },
+        previous_message: { user: KNOWN, text: `${BOT}\nsay read it`, ts: asked },
+      },
+    });
+    const told = await until('the agent is told', () =>
+      files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes('something else')),
+    );
     expect(told.content).toMatch(/edit/i);
   },
   PATIENT_MS,

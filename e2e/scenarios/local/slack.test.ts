@@ -19,7 +19,9 @@ verifies(
     await slack.answer(ts, 'I remember: teal');
     const other = await slack.say('recall');
     await slack.answer(other, 'I remember nothing');
-    const third = await slack.say('tool write_file {"path":"a.txt","content":"hello file"}\ntool send_file {"path":"a.txt","text":"here it is"}\nsay **done**');
+    const third = await slack.say(
+      'tool write_file {"path":"a.txt","content":"hello file"}\ntool send_file {"path":"a.txt","text":"here it is"}\nsay **done**',
+    );
     await slack.answer(third, '*done*');
     const { messages } = (await slack.call('conversations.replies', { channel: slack.chat, ts: third })) as {
       messages: { files?: { name: string; url_private_download: string }[] }[];
@@ -30,10 +32,15 @@ verifies(
     await slack.answer(edited, 'never mind');
     await slack.call('chat.update', { channel: slack.chat, ts: edited, text: 'say something new' });
     const session = house.files.find(`team/${slack.chat}/${edited}`) ?? '';
-    await until('the agent is told of the edit', () => house.files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes('something new')));
+    await until('the agent is told of the edit', () =>
+      house.files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes('something new')),
+    );
     // Five messages of the person, four threads: no session was opened by our own messages.
     expect(house.files.sessions()).toHaveLength(4);
-    const stored = house.files.sessions().flatMap((name) => house.files.messages(name)).filter(({ kind }) => kind === 'chat');
+    const stored = house.files
+      .sessions()
+      .flatMap((name) => house.files.messages(name))
+      .filter(({ kind }) => kind === 'chat');
     expect(stored).toHaveLength(5);
     expect(stored.every(({ sender_name }) => sender_name !== '')).toBe(true);
   },

@@ -10,9 +10,17 @@ const scenery = stage(async () => {
   const house = await LocalMode.start({
     manifests: {
       ...secret('bot', { 'bot-token': telegram.botToken }),
-      ...manifest('Channel', 'tg', { type: 'telegram', telegram: { mode: 'Poll', apiURL: telegram.apiUrl, credentialsRef: { name: 'bot' } } }),
+      ...manifest('Channel', 'tg', {
+        type: 'telegram',
+        telegram: { mode: 'Poll', apiURL: telegram.apiUrl, credentialsRef: { name: 'bot' } },
+      }),
       ...demoAgent('helper'),
-      ...manifest('MessagingGroup', 'tg', { channelRef: 'tg', chatClass: 'Direct', unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }] }),
+      ...manifest('MessagingGroup', 'tg', {
+        channelRef: 'tg',
+        chatClass: 'Direct',
+        unknownSenders: 'Public',
+        agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }],
+      }),
     },
   });
   return {

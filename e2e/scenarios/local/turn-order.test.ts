@@ -14,7 +14,12 @@ verifies(
     const chat = stage.it.chat();
     for (let n = 1; n <= 200; n += 1) await chat.send(`say number ${n}.`);
     await chat.answer('number 200.');
-    const answered = [...chat.answers().join('\n').matchAll(/number (\d+)\./g)].map((match) => Number(match[1]));
+    const answered = [
+      ...chat
+        .answers()
+        .join('\n')
+        .matchAll(/number (\d+)\./g),
+    ].map((match) => Number(match[1]));
     expect(answered).toEqual(Array.from({ length: 200 }, (_, n) => n + 1));
     const session = await chat.session();
     const read = stage.it.files.history(session).flatMap(({ in_seq }) => (in_seq === null ? [] : [in_seq]));

@@ -34,10 +34,15 @@ function startDemo() {
 
 const say = (message: string): Promise<string> =>
   new Promise((resolve, reject) => {
-    execFile(NODE, [PROGRAM, 'chat', '--state', state, '--manifests', MANIFESTS, '--message', message], { env }, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(new Error(stderr));
-    });
+    execFile(
+      NODE,
+      [PROGRAM, 'chat', '--state', state, '--manifests', MANIFESTS, '--message', message],
+      { env },
+      (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(stderr));
+      },
+    );
   });
 
 /** Processes that were started with this state folder. */
@@ -74,12 +79,10 @@ verifies(
   PATIENT_MS,
 );
 
-verifies(
-  'dev/two-commands',
-  'the Makefile has the targets that the README names, and demo is the program that this test starts',
-  () => {
-    const makefile = readFileSync(join(PROGRAM, '../../../Makefile'), 'utf8');
-    expect(makefile).toMatch(/^demo: build .*\n\t@node dist\/operator\/main\.mjs local --manifests docs\/examples --state \.local --fallback-provider demo$/m);
-    expect(makefile).toMatch(/^test: build .*\n\t.*node hack\/test\.ts local$/m);
-  },
-);
+verifies('dev/two-commands', 'the Makefile has the targets that the README names, and demo is the program that this test starts', () => {
+  const makefile = readFileSync(join(PROGRAM, '../../../Makefile'), 'utf8');
+  expect(makefile).toMatch(
+    /^demo: build .*\n\t@node dist\/operator\/main\.mjs local --manifests docs\/examples --state \.local --fallback-provider demo$/m,
+  );
+  expect(makefile).toMatch(/^test: build .*\n\t.*node hack\/test\.ts local$/m);
+});

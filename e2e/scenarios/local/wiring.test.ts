@@ -5,7 +5,8 @@ import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
-const group = (name: string, spec: object) => manifest('MessagingGroup', name, { channelRef: 'team', unknownSenders: 'Public', ...spec } as never);
+const group = (name: string, spec: object) =>
+  manifest('MessagingGroup', name, { channelRef: 'team', unknownSenders: 'Public', ...spec } as never);
 const always = (agentGroupRef: string, more: object = {}) => ({ agentGroupRef, engage: { mode: 'Always' }, ...more });
 
 const stage = slackStage({
@@ -69,7 +70,11 @@ verifies(
     await scene.says({ chat: 'CANY', text: 'say group' });
     await scene.says({ chat: 'DSPECIAL', chatType: 'im', text: 'say special' });
     await until('all are answered', () => ['DANY', 'CANY', 'DSPECIAL'].every((chat) => answers(scene, chat).length === 1));
-    expect(['DANY', 'CANY', 'DSPECIAL'].map((chat) => agentOf(scene, files.find(`team/${chat}`) ?? ''))).toEqual(['second', 'first', 'first']);
+    expect(['DANY', 'CANY', 'DSPECIAL'].map((chat) => agentOf(scene, files.find(`team/${chat}`) ?? ''))).toEqual([
+      'second',
+      'first',
+      'first',
+    ]);
   },
   PATIENT_MS,
 );

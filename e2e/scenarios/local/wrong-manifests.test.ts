@@ -8,8 +8,18 @@ import { verifies } from '../../verifies.ts';
 
 const WRONG: readonly [what: string, kind: string, spec: object, sentence: RegExp][] = [
   ['a provider without its block', 'AgentGroup', { provider: { type: 'anthropic' } }, /must be set when type is 'anthropic'/],
-  ['a block of another type', 'Channel', { type: 'local', slack: { credentialsRef: { name: 'x' } } }, /may only be set when type is 'slack'/],
-  ['chat and class', 'MessagingGroup', { channelRef: 'web', chatId: 'a', chatClass: 'Any' }, /exactly one of chatId and chatClass must be set/],
+  [
+    'a block of another type',
+    'Channel',
+    { type: 'local', slack: { credentialsRef: { name: 'x' } } },
+    /may only be set when type is 'slack'/,
+  ],
+  [
+    'chat and class',
+    'MessagingGroup',
+    { channelRef: 'web', chatId: 'a', chatClass: 'Any' },
+    /exactly one of chatId and chatClass must be set/,
+  ],
   ['a duration out of range', 'AgentGroup', { provider: { type: 'demo' }, idleTimeout: '5ms' }, /spec\.idleTimeout/],
 ];
 

@@ -190,7 +190,11 @@ export class Wake {
     const ready = status?.conditions?.find(({ type }) => type === ConditionType.Ready);
     const what = ready?.status === 'False' ? BLOCKED.get(ready.reason) : undefined;
     if (what === undefined || !this.#deps.cells.has(name)) return;
-    this.#tell(name, `blocked-${ready?.reason}`, `Your message is kept, but cannot be answered now: ${what}. It will be answered when that is mended.`);
+    this.#tell(
+      name,
+      `blocked-${ready?.reason}`,
+      `Your message is kept, but cannot be answered now: ${what}. It will be answered when that is mended.`,
+    );
   }
 
   /** Each second: whoever is due is woken, whoever is idle may sleep, whoever waits is told. */
