@@ -65,7 +65,10 @@ export async function twentyChats(rounds: number): Promise<Result[]> {
   return results;
 }
 
-/** 1,000 events over 100 chats, all at once: first to chats that have no session yet, then to those. `wake`: each calls the agent. */
+/**
+ * 1,000 events over 100 chats: in each chat one after the other, as people write, and all at once, as after an outage. First to chats
+ * that have no session yet. `wake`: each event calls the agent.
+ */
 export async function burst(wake: boolean): Promise<Result[]> {
   const slack = await SlackShaped.start();
   // Awake sessions are runners on this same machine: with a few of them the figure is about taking events, not about starting Node.
@@ -73,19 +76,35 @@ export async function burst(wake: boolean): Promise<Result[]> {
   await slack.connected(house);
   await slack.say(house, 'CFIRST', 'hello');
   const results: Result[] = [];
-  for (const round of ['new', 'known']) {
+  for (const [round, atOnce] of [
+    ['new', false],
+    ['known', false],
+    ['known, all at once', true],
+  ] as const) {
     const began = performance.now();
-    const acknowledged = await Promise.all(
-      Array.from({ length: 1_000 }, (_, n) => slack.say(house, `C${n % 100}`, `say ${round}-${Math.floor(n / 100)}.`)),
+    slack.refused = 0;
+    const acknowledged: number[] = [];
+    const word = round.replaceAll(/\W+/g, '-');
+    await Promise.all(
+      Array.from({ length: 100 }, async (_, chat) => {
+        const one = async (n: number): Promise<void> => {
+          acknowledged.push(await slack.say(house, `C${chat}`, `say ${word}/${n}.`));
+        };
+        if (atOnce) await Promise.all(Array.from({ length: 10 }, (_, n) => one(n)));
+        else for (let n = 0; n < 10; n += 1) await one(n);
+      }),
     );
     const seconds = (performance.now() - began) / 1000;
-    const stored = house.files.sessions().flatMap((session) => house.files.messages(session).filter(({ content }) => content.includes(`say ${round}-`)));
+    const stored = house.files
+      .sessions()
+      .flatMap((session) => house.files.messages(session).filter(({ content }) => content.includes(`say ${word}/`)));
     if (stored.length !== 1_000) throw new Error(`1,000 events were acknowledged and ${stored.length} are stored`);
-    const what = `1,000 events at once, 100 ${round} sessions${wake ? ' that wake' : ', silent'}`;
+    const what = `1,000 events, 100 sessions${wake ? ' that wake' : ''} (${round})`;
     results.push(
       summarise(`${what}: acknowledged`, 'ms', acknowledged),
-      summarise(`${what}: acknowledged, p95`, 'ms', [percentile(acknowledged, 0.95)]),
+      summarise(`${what}: p95`, 'ms', [percentile(acknowledged, 0.95)]),
       summarise(`${what}: rate`, '1/s', [1_000 / seconds]),
+      ...(slack.refused > 0 ? [summarise(`${what}: answered 503 and sent again`, 'events', [slack.refused])] : []),
     );
     await pause(3_000);
   }

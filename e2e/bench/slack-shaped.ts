@@ -8,7 +8,14 @@ import { LocalMode, type LocalModeOptions } from '../harness/local-mode.ts';
 import { type Manifests, manifest, secret } from '../harness/objects.ts';
 import { until } from '../harness/until.ts';
 
-const SECRET = 'bench';
+export const BENCH_SECRET = 'bench';
+
+/** Where events are sent: local mode, or a gateway on a cluster. */
+export interface Target {
+  readonly url: string;
+}
+
+const pathOf = (target: Target): string => `${target.url}/channels/team`;
 
 export class SlackShaped {
   url = '';
@@ -19,6 +26,8 @@ export class SlackShaped {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1_000 });
   #count = 0;
   posts = 0;
+  /** events that were answered 503 and sent again */
+  refused = 0;
 
   private constructor() {
     this.#server = createServer((call, response) => {
@@ -45,11 +54,12 @@ export class SlackShaped {
     });
   }
 
-  static async start(): Promise<SlackShaped> {
+  /** Listens on `host` alone. */
+  static async start(host = '127.0.0.1'): Promise<SlackShaped> {
     const slack = new SlackShaped();
-    await new Promise<void>((resolve) => slack.#server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => slack.#server.listen(0, host, resolve));
     const address = slack.#server.address();
-    slack.url = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
+    slack.url = `http://${host}:${typeof address === 'object' && address !== null ? address.port : 0}`;
     return slack;
   }
 
@@ -58,7 +68,7 @@ export class SlackShaped {
     return LocalMode.start({
       ...options,
       manifests: {
-        ...secret('team', { 'bot-token': 'xoxb', 'signing-secret': SECRET }),
+        ...secret('team', { 'bot-token': 'xoxb', 'signing-secret': BENCH_SECRET }),
         ...manifest('Channel', 'team', {
           type: 'slack',
           slack: { mode: 'Webhook', apiURL: `${this.url}/api/`, credentialsRef: { name: 'team' } },
@@ -69,18 +79,19 @@ export class SlackShaped {
     });
   }
 
-  async connected(house: LocalMode): Promise<void> {
-    await until('the Channel is connected', async () => (await this.#post(house, '{}', false)) === 401, 60_000);
+  async connected(target: Target, webhook = pathOf(target)): Promise<void> {
+    await until('the Channel is connected', async () => (await this.#post(webhook, '{}', false)) === 401, 60_000);
   }
 
-  /** Sends an event; ms until it was acknowledged. Throws when it was not. */
-  async say(house: LocalMode, chat: string, text: string): Promise<number> {
+  /** Sends an event, again when it is answered 503, as Slack does; ms until it was acknowledged. */
+  async say(target: Target, chat: string, text: string, webhook = pathOf(target)): Promise<number> {
     this.#count += 1;
     const ts = `${Math.floor(Date.now() / 1000)}.${String(this.#count).padStart(6, '0')}`;
     const event = { type: 'message', channel: chat, channel_type: 'channel', user: 'U1', text, ts };
     const body = JSON.stringify({ type: 'event_callback', team_id: 'T', event_id: `Ev${ts}`, event_time: 0, event });
     const began = performance.now();
-    const status = await this.#post(house, body, true);
+    let status = await this.#post(webhook, body, true);
+    for (; status === 503; status = await this.#post(webhook, body, true)) this.refused += 1;
     if (status !== 200) throw new Error(`the event was answered ${status}`);
     return performance.now() - began;
   }
@@ -93,9 +104,9 @@ export class SlackShaped {
   }
 
   /** ms from the first byte of the event to the call that answers it. */
-  async roundTrip(house: LocalMode, chat: string, word: string): Promise<number> {
+  async roundTrip(target: Target, chat: string, word: string, webhook = pathOf(target)): Promise<number> {
     const began = performance.now();
-    const taken = this.say(house, chat, `say ${word}`);
+    const taken = this.say(target, chat, `say ${word}`, webhook);
     const at = await this.arrival(word);
     await taken;
     return at - began;
@@ -113,12 +124,12 @@ export class SlackShaped {
     this.#waiting.delete(word);
   }
 
-  #post(house: LocalMode, body: string, signed: boolean): Promise<number> {
+  #post(webhook: string, body: string, signed: boolean): Promise<number> {
     const at = Math.floor(Date.now() / 1000);
-    const signature = `v0=${createHmac('sha256', SECRET).update(`v0:${at}:${body}`).digest('hex')}`;
+    const signature = `v0=${createHmac('sha256', BENCH_SECRET).update(`v0:${at}:${body}`).digest('hex')}`;
     return new Promise((resolve, reject) => {
       const call = request(
-        `${house.url}/channels/team`,
+        webhook,
         {
           method: 'POST',
           agent: this.#agent,

@@ -45,8 +45,8 @@ export class TelegramEmulator {
     return new TelegramEmulator(server, `${port}:token-of-the-bot`);
   }
 
-  /** A person writes to the bot in a private chat. */
-  async say(chat: number, text: string): Promise<void> {
+  /** A person writes to the bot in a private chat. `more`: further fields of the message, such as `reply_to_message`. */
+  async say(chat: number, text: string, more: object = {}): Promise<void> {
     const client = this.#server.getClient(this.botToken, {
       chatId: chat,
       userId: chat,
@@ -54,7 +54,7 @@ export class TelegramEmulator {
       userName: 'alice',
       type: 'private',
     });
-    await client.sendMessage(client.makeMessage(text));
+    await client.sendMessage(client.makeMessage(text, more));
   }
 
   /** What the bot wrote in a chat, in order. */

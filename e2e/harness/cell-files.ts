@@ -91,6 +91,7 @@ function query<T>(file: string, sql: string, values: readonly unknown[]): T[] {
         db.close();
       }
     } catch (e) {
+      if (e instanceof Error && e.message.startsWith('no such table')) return []; // the file was made a moment ago
       if (!(e instanceof Sqlite.SqliteError) || !PASSING.test(e.code) || Date.now() > deadline) throw e;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
     }

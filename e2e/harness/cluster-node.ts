@@ -30,8 +30,13 @@ export async function withKubeletStopped(work: () => Promise<void>): Promise<voi
   }
 }
 
-/** SIGKILL to every process on the node whose command line matches: nothing of it gets to say goodbye. */
-export async function killOnNode(pattern: string): Promise<void> {
-  const { code, stderr } = await onNode('pkill', '-KILL', '-f', pattern);
-  if (code !== 0) throw new Error(`no process on the node matches ${pattern}, so none was killed: ${stderr}`);
+/**
+ * A signal to every process on the node whose command line matches. KILL: nothing of it gets to say goodbye. STOP: it stands still and
+ * knows nothing of the time that passes, until CONT.
+ */
+export async function signalOnNode(signal: 'KILL' | 'STOP' | 'CONT', pattern: string): Promise<void> {
+  const { code, stderr } = await onNode('pkill', `-${signal}`, '-f', pattern);
+  if (code !== 0) throw new Error(`no process on the node matches ${pattern}, so none got SIG${signal}: ${stderr}`);
 }
+
+export const killOnNode = (pattern: string): Promise<void> => signalOnNode('KILL', pattern);

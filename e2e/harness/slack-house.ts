@@ -92,7 +92,7 @@ export class SlackHouse {
 
   /** A call to the webhook; its status. */
   async post(body: string | Buffer, headers: Readonly<Record<string, string>>): Promise<number> {
-    const response = await fetch(`${this.house.url}/channels/team`, { method: 'POST', body: body as BodyInit, headers });
+    const response = await fetch(`${this.house.url}/channels/team`, { method: 'POST', body: body as string, headers });
     await response.body?.cancel();
     return response.status;
   }

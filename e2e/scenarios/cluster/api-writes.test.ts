@@ -22,23 +22,17 @@ else {
     await slack.say('hello again', ts);
     await slack.answer(ts, 'You said: hello again');
     await untilAwake(name);
-    const wake = await settled(beforeWake, name, 3);
-    expect(wake.map(line).sort()).toEqual([
+    await untilAsleep(name);
+    const writes = (await settled(beforeWake, name, 6)).map(line);
+    const status = `controller patch sessions/status ${name}`;
+    expect(writes.filter((one) => one !== status).sort()).toEqual([
       `controller create pods ${name}`,
-      `controller patch sessions/status ${name}`,
+      `controller delete pods ${name}`,
+      `delivery patch sessions ${name}`,
       `delivery patch sessions ${name}`,
     ]);
-
-    const beforeSleep = auditMark();
-    await untilAsleep(name);
-    // What the sleep began before the mark: delivery decides by its own clock.
-    const sleep = (await settled(beforeSleep, name, 1)).map(line);
-    for (const one of sleep) {
-      expect([`controller delete pods ${name}`, `controller patch sessions/status ${name}`, `delivery patch sessions ${name}`]).toContain(
-        one,
-      );
-    }
-    expect(new Set(sleep).size).toBe(sleep.length); // none twice
+    // Awake and Asleep; on a machine so busy that the Pod takes more than 2 s to run, Waking too.
+    expect([2, 3]).toContain(writes.filter((one) => one === status).length);
   });
 
   clusterVerifies('kube/session-pod', 'a message to a session that is awake causes no call to the API server', async (scenario) => {

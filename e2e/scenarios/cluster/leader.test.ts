@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { get, kubectl, podsOf } from '../../harness/cluster.ts';
 import { auditMark, auditReadable, callsSince, isWrite } from '../../harness/cluster-audit.ts';
-import { killOnNode, nodeReachable } from '../../harness/cluster-node.ts';
+import { killOnNode, nodeReachable, signalOnNode } from '../../harness/cluster-node.ts';
 import { clusterVerifies, sessionOf } from '../../harness/cluster-scenario.ts';
 import { until } from '../../harness/until.ts';
 
@@ -43,5 +43,39 @@ else {
       expect(second.startsWith(turns.at(-1) ?? 'nobody wrote')).toBe(true);
     },
     180_000,
+  );
+
+  clusterVerifies(
+    'kube/leader',
+    'a leader that stood still for longer than its lease writes nothing when it goes on',
+    async (scenario) => {
+      const agent = scenario.name('agent');
+      await scenario.agent({}, agent);
+      const { slack } = await scenario.slackChat(agent);
+      const first = await until('somebody leads', async () => (await holder()) || undefined);
+      const [leader] = (await podsOf('controller')).filter(({ metadata }) => first.startsWith(metadata.name));
+      const name = leader?.metadata.name ?? '';
+      const process = `/app/main.mjs controller .*--replica=${name} `;
+      let mark = 0;
+      await signalOnNode('STOP', process);
+      try {
+        await until('another leads', async () => {
+          const now = await holder();
+          return now !== '' && now !== first;
+        });
+        mark = auditMark();
+      } finally {
+        await signalOnNode('CONT', process);
+      }
+      // Work for whoever acts, while the old one finds out what happened.
+      for (const text of ['one', 'two', 'three']) {
+        const ts = await slack.say(text);
+        await slack.answer(ts, `You said: ${text}`);
+      }
+      const writers = callsSince(mark).filter((call) => call.by === 'controller' && isWrite(call) && call.code < 300);
+      expect(writers.length).toBeGreaterThanOrEqual(6); // a Pod and a status for each
+      expect(writers.filter(({ pod }) => pod === name)).toEqual([]);
+    },
+    120_000,
   );
 }

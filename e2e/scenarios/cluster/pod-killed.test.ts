@@ -1,6 +1,6 @@
 /** A session's Pod dies in the middle of a turn. */
 import { expect, test } from '@jest/globals';
-import { conditionOf, get, kubectl, untilObject } from '../../harness/cluster.ts';
+import { conditionOf, execute, get, kubectl, NAMESPACE, untilObject } from '../../harness/cluster.ts';
 import { killOnNode, nodeReachable } from '../../harness/cluster-node.ts';
 import { clusterVerifies, sessionOf, untilAwake } from '../../harness/cluster-scenario.ts';
 import { until } from '../../harness/until.ts';
@@ -30,6 +30,26 @@ clusterVerifies(
     expect(next).not.toBe(pod);
   },
 );
+
+clusterVerifies('kube/pod-killed', 'a Pod that is evicted in mid-turn leaves nothing undone and nothing done twice', async (scenario) => {
+  const agent = scenario.name('agent');
+  await scenario.agent({}, agent);
+  const { slack } = await scenario.slackChat(agent);
+  const ts = await slack.say('hello');
+  await slack.answer(ts, 'You said: hello');
+  const { name } = (await sessionOf(agent)).metadata;
+  const pod = (await get('pod', name))?.metadata.uid;
+  await slack.say('sleep 3s\nsay carried over', ts);
+  const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: NAMESPACE } };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods/${name}/eviction`;
+  const evicted = await execute('kubectl', ['create', '--raw', path, '-f', '-'], JSON.stringify(eviction));
+  expect(evicted.stderr).toBe('');
+  await slack.answer(ts, 'carried over', 90_000);
+  await untilObject('pod', name, 'is another one', ({ metadata }) => metadata.uid !== pod, 90_000);
+  await slack.say('and now?', ts);
+  await slack.answer(ts, 'You said: and now?', 90_000);
+  expect((await slack.replies(ts)).filter(({ text }) => text.includes('carried over'))).toHaveLength(1);
+});
 
 if (!nodeReachable()) test.skip('a runner is killed where the node can be entered', () => {});
 else {

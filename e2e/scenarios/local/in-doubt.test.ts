@@ -5,8 +5,9 @@ import { localStage, PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
-const slack = slackStage();
-const web = localStage();
+const QUICK = ['--limits', JSON.stringify({ outbox: { backoff: { baseMs: 100, maxMs: 500 } } })];
+const slack = slackStage({ flags: QUICK });
+const web = localStage({ flags: QUICK });
 
 verifies(
   'out/in-doubt',

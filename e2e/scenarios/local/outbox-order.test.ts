@@ -4,7 +4,7 @@ import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
-const stage = slackStage();
+const stage = slackStage({ flags: ['--limits', JSON.stringify({ outbox: { backoff: { baseMs: 200, maxMs: 1_500 } } })] });
 
 verifies(
   'out/order',
@@ -103,7 +103,7 @@ verifies(
     const { house } = scene;
     acceptEverything(scene.mock, ({ channel }) => (channel === 'COLD' ? 'service_unavailable' : undefined));
     await house.stop();
-    await scene.begin(['--limits', JSON.stringify({ outbox: { maxAgeMs: 2_000 } })]);
+    await scene.begin(['--limits', JSON.stringify({ outbox: { maxAgeMs: 1_000, backoff: { baseMs: 200, maxMs: 1_500 } } })]);
     await scene.says({ chat: 'COLD', text: 'say too late' });
     const session = await until('it has a session', () => house.files.find('team/COLD'));
     await until('it is dead', () => house.files.ledger(session).find(({ seq, state }) => seq % 2 === 1 && state === 'dead'));

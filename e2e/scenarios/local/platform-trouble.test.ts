@@ -21,7 +21,7 @@ const stage = slackStage({
       target: { type: 'channel', channel: { channelRef: 'ghost', chatId: 'CLOST' } },
     }),
   },
-  flags: ['--limits', JSON.stringify({ outbox: { callMs: 2_000 } })],
+  flags: ['--limits', JSON.stringify({ outbox: { callMs: 1_000, backoff: { baseMs: 200, maxMs: 1_000 } } })],
 });
 
 verifies(

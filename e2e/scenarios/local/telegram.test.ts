@@ -51,3 +51,31 @@ verifies(
   },
   PATIENT_MS,
 );
+
+verifies(
+  'route/reply-context',
+  'a message that answers another one brings its words to the model, with the number under which the model knows it',
+  async () => {
+    const { telegram, house } = scenery.it;
+    await telegram.say(43, 'say hello 43', {});
+    await telegram.answer(43, 'hello 43');
+    const session = house.files.find('tg/43') ?? '';
+    const own = house.files.ledger(session)[0];
+    const from = { id: 9, first_name: 'Bob', is_bot: false };
+    const chat = { id: 43, type: 'private', first_name: 'Alice' };
+    await telegram.say(43, 'say about that', { reply_to_message: { message_id: 777, date: 1, chat, from, text: 'the words of Bob' } });
+    await telegram.answer(43, 'about that');
+    await telegram.say(43, 'say about yours', {
+      reply_to_message: { message_id: Number(own?.platform_message_id), date: 1, chat, from, text: 'hello 43' },
+    });
+    await telegram.answer(43, 'about yours');
+    const read = house.files
+      .history(session)
+      .filter(({ role }) => role === 'user')
+      .map(({ content }) => content)
+      .join();
+    expect(read).toContain('<quoted_message from=\\"Bob\\">the words of Bob</quoted_message>');
+    expect(read).toContain(`id=\\"${own?.seq}\\">hello 43</quoted_message>`);
+  },
+  PATIENT_MS,
+);

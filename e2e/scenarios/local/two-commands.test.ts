@@ -56,7 +56,7 @@ verifies(
   async () => {
     const first = startDemo();
     const url = new URL(await first.url);
-    expect((await fetch(url.origin + '/chat/')).status).toBe(200);
+    expect((await fetch(`${url.origin}/chat/`)).status).toBe(200);
     expect(first.printed()).toContain('set ANTHROPIC_API_KEY for the real model');
     expect(await say('remember tangerine')).toContain('I will remember: tangerine');
     first.child.kill('SIGINT');

@@ -76,7 +76,7 @@ describe('order', () => {
     gateway.inbox.gate = held.promise;
     const stuck = receive({ eventId: '1', chat: 'stuck' });
     const behind = receive({ eventId: '2', chat: 'stuck' });
-    await eventually('the first waits in delivery', () => gateway.inbox.waiting === 1);
+    await eventually('both wait in delivery', () => gateway.inbox.waiting === 2);
     gateway.inbox.gate = Promise.resolve();
     await receive({ eventId: '3', chat: 'free', text: 'free' });
     expect(gateway.inbox.texts()).toEqual(['free']);

@@ -15,7 +15,7 @@ import type { Random } from '../lib/random.ts';
 import { shardOf } from '../lib/rendezvous.ts';
 import { chatScope } from '../lib/scope.ts';
 import type { IncomingAttachment, IncomingEvent, IncomingMessage } from './channels/channel.ts';
-import { ChatOrder } from './chat-order.ts';
+import { ChatOrder, type Place } from './chat-order.ts';
 import { withDeadline } from './deadline.ts';
 import type { ShardInbox } from './inbox-client/inbox-client.ts';
 import { AttachmentError, stageAttachment } from './inbox-client/stage-attachment.ts';
@@ -67,7 +67,9 @@ export class Intake {
   /**
    * Resolves when every decision on every event is durable. Rejects when one is not: WaitingError, DeadlineError or Error; the
    * platform must then send the events again, and what was stored meanwhile is found out by its event id. Events of one chat are
-   * stored in the order in which they were received; one that fails holds back those behind it in the same call.
+   * stored in the order in which they were received; one that fails holds back those behind it in the same call. Messages without
+   * files do not wait for each other's answers, so that delivery can commit a burst of one chat at once: their requests are sent in
+   * order over one connection, and one that must be sent again first waits for all before it.
    */
   async receive(channel: Channel, events: readonly IncomingEvent[]): Promise<readonly Receipt[]> {
     const byChat = Map.groupBy(events, (event) => event.chat);
@@ -76,9 +78,11 @@ export class Intake {
         if (this.#turns.length >= this.#deps.limits.waiting) {
           return Promise.reject(new WaitingError('Busy', 'cannot take the event: too many others wait', 1_000));
         }
-        return this.#order.run(`${channel.metadata.name}\0${chat}`, async () => {
+        return this.#order.run(`${channel.metadata.name}\0${chat}`, async (place) => {
           const receipts: Receipt[] = [];
-          for (const event of ofChat) receipts.push(await this.#one(channel, event));
+          // The events of one call wait for each other; behind the last one the next call's may begin.
+          for (const [n, event] of ofChat.entries())
+            receipts.push(await this.#one(channel, event, n === ofChat.length - 1 ? place : { ...place, goOn: () => {} }));
           return receipts;
         });
       }),
@@ -95,7 +99,7 @@ export class Intake {
     await this.#order.idle();
   }
 
-  async #one(channel: Channel, event: IncomingEvent): Promise<Receipt> {
+  async #one(channel: Channel, event: IncomingEvent, place: Place): Promise<Receipt> {
     const known = this.#stored.get(event.eventId);
     if (known !== undefined) return known;
     const release = await this.#turn();
@@ -104,7 +108,7 @@ export class Intake {
       const hasFiles = event.type === 'message' && event.attachments.length > 0;
       const ms = this.#deps.limits.eventMs + (hasFiles ? this.#deps.limits.attachmentsMs : 0);
       const drops = await withDeadline(this.#deps.clock, `storing event ${event.eventId}`, ms, this.#stop.signal, (signal) =>
-        this.#store(channel, event, signal),
+        this.#store(channel, event, place, signal),
       );
       const receipt: Receipt = { eventId: event.eventId, drops };
       this.#stored.set(event.eventId, receipt);
@@ -121,7 +125,7 @@ export class Intake {
     }
   }
 
-  async #store(channel: Channel, event: IncomingEvent, signal: AbortSignal): Promise<readonly Drop[]> {
+  async #store(channel: Channel, event: IncomingEvent, place: Place, signal: AbortSignal): Promise<readonly Drop[]> {
     const { name } = channel.metadata;
     // Half-filled caches would call a wired chat unwired, and the event would be dropped for good.
     await this.#retrying(async () => this.#mustBeSynced(), signal);
@@ -129,7 +133,14 @@ export class Intake {
     const decisions = route(name, event, group);
     this.#deps.reached('gateway/before-enqueue');
     // Begun in order of priority; none waits for another, so that a shard that is down does not keep an event from the others.
-    const results = await Promise.allSettled(decisions.map((decision) => this.#apply(channel, event, decision, signal)));
+    let toSend = decisions.length;
+    const sent = (): void => {
+      toSend -= 1;
+      if (toSend === 0) place.goOn();
+    };
+    const results = await Promise.allSettled(
+      decisions.map((decision) => this.#apply(channel, event, decision, { sent, before: place.before }, signal)),
+    );
     return results.flatMap((result) => {
       if (result.status === 'rejected') throw result.reason;
       return result.value ?? [];
@@ -142,15 +153,27 @@ export class Intake {
   }
 
   /** Makes one decision durable. What it answers is why nobody hears of the event after all. */
-  async #apply(channel: Channel, event: IncomingEvent, decision: Decision, signal: AbortSignal): Promise<Drop | undefined> {
-    const drop = decision.type === 'drop' ? decision : await this.#hand(channel, event, decision, signal);
+  async #apply(
+    channel: Channel,
+    event: IncomingEvent,
+    decision: Decision,
+    sending: Sending,
+    signal: AbortSignal,
+  ): Promise<Drop | undefined> {
+    const drop = decision.type === 'drop' ? decision : await this.#hand(channel, event, decision, sending, signal);
     if (drop !== undefined) await this.#retrying(() => this.#recordDrop(channel, event, drop, signal), signal);
     const reason = drop?.reason ?? (decision.type === 'deliver' ? decision.reason : '');
     this.#deps.metrics.decisions.inc({ channel: channel.metadata.name, decision: drop === undefined ? decision.type : 'drop', reason });
     return drop;
   }
 
-  async #hand(channel: Channel, event: IncomingEvent, decision: Deliver | Amend, signal: AbortSignal): Promise<Drop | undefined> {
+  async #hand(
+    channel: Channel,
+    event: IncomingEvent,
+    decision: Deliver | Amend,
+    sending: Sending,
+    signal: AbortSignal,
+  ): Promise<Drop | undefined> {
     const { agentGroup } = decision;
     const agent = this.#deps.objects.agentGroup(agentGroup);
     if (agent === undefined) {
@@ -159,7 +182,7 @@ export class Intake {
     }
     try {
       if (decision.type === 'amend') await this.#retrying(() => this.#amend(channel, event, decision, agent, signal), signal);
-      else if (event.type === 'message') await this.#deliver(channel, event, decision, agent, signal);
+      else if (event.type === 'message') await this.#deliver(channel, event, decision, agent, sending, signal);
       return undefined;
     } catch (thrown) {
       if (!refusedForGood(thrown)) throw thrown;
@@ -167,7 +190,14 @@ export class Intake {
     }
   }
 
-  async #deliver(channel: Channel, event: IncomingMessage, decision: Deliver, agent: AgentGroup, signal: AbortSignal): Promise<void> {
+  async #deliver(
+    channel: Channel,
+    event: IncomingMessage,
+    decision: Deliver,
+    agent: AgentGroup,
+    { sent, before }: Sending,
+    signal: AbortSignal,
+  ): Promise<void> {
     // An agent that is quite new has its shard in a moment.
     const shard = await this.#retrying(
       async () => shardFor(this.#deps.objects.agentGroup(decision.agentGroup) ?? agent, decision.scope),
@@ -199,7 +229,16 @@ export class Intake {
         traceparent: traceparentOf(event.eventId),
       },
     };
-    await this.#retrying(() => this.#deps.inbox.enqueue(shard, request, signal), signal);
+    let first = true;
+    const enqueue = async (): Promise<unknown> => {
+      if (first) {
+        first = false;
+        return this.#deps.inbox.enqueue(shard, request, signal, sent);
+      }
+      await before; // or it would overtake those before it that are sent again as well
+      return this.#deps.inbox.enqueue(shard, request, signal);
+    };
+    await this.#retrying(enqueue, signal);
   }
 
   /** An attachment that cannot be had is a sentence in the event, never a reason to lose the message. */
@@ -292,6 +331,13 @@ export class Intake {
       else next(); // the place is handed on, so nobody can slip in between
     };
   }
+}
+
+/** How the request of one decision stands among those before and behind it in its chat. */
+interface Sending {
+  /** It has been handed to the connection. */
+  readonly sent: () => void;
+  readonly before: Promise<void>;
 }
 
 /** What became of one event. */

@@ -22,12 +22,16 @@ export class ShardInbox {
     this.#metrics = deps.metrics;
   }
 
-  enqueue(shard: string, request: inbox.EnqueueRequest, signal: AbortSignal): Promise<inbox.EnqueueResponse> {
+  /** `sent` is called when the request is on the connection: what is sent after it arrives after it. */
+  enqueue(shard: string, request: inbox.EnqueueRequest, signal: AbortSignal, sent: () => void = () => {}): Promise<inbox.EnqueueResponse> {
     const client = this.#clients.client(shard);
     const action = `enqueue event ${request.event?.eventId ?? ''} for ${request.agentGroup} on shard ${shard}`;
-    return this.#call('Enqueue', action, async () =>
-      unary(client, client.enqueue, request, { metadata: await this.#metadata(), deadlineMs: CALL_MS, signal }),
-    );
+    return this.#call('Enqueue', action, async () => {
+      const metadata = await this.#metadata();
+      const answer = unary(client, client.enqueue, request, { metadata, deadlineMs: CALL_MS, signal });
+      sent();
+      return answer;
+    });
   }
 
   amend(shard: string, request: inbox.AmendRequest, signal: AbortSignal): Promise<inbox.AmendResponse> {

@@ -1,0 +1,82 @@
+/**
+ * On the cluster that KUBECONFIG names, with Dovecote in the scenarios' namespace: what a wake takes and costs there, and what a Pod
+ * takes that does nothing. HOST_IP is where Pods reach this process.
+ */
+import { apply, fact, gatewayUrl, type Json, kubectl, list, untilCondition } from '../harness/cluster.ts';
+import { auditMark, auditReadable, callsSince, isOurs, isWrite } from '../harness/cluster-audit.ts';
+import { until } from '../harness/until.ts';
+import { percentile, type Result, summarise } from './sample.ts';
+import { BENCH_SECRET, SlackShaped } from './slack-shaped.ts';
+
+const NAME = 'bench';
+const API_VERSION = 'dovecote.dev/v1alpha1';
+const object = (kind: string, spec: Json, apiVersion = API_VERSION): Json => ({ apiVersion, kind, metadata: { name: NAME }, spec });
+
+export async function clusterMeasures(quick: boolean): Promise<Result[]> {
+  const slack = await SlackShaped.start(fact('HOST_IP'));
+  await apply(
+    { apiVersion: 'v1', kind: 'Secret', metadata: { name: NAME }, stringData: { 'bot-token': 'xoxb', 'signing-secret': BENCH_SECRET } },
+    object('AgentGroup', { provider: { type: 'demo' }, idleTimeout: '2s' }),
+    object('Channel', { type: 'slack', slack: { mode: 'Webhook', apiURL: `${slack.url}/api/`, credentialsRef: { name: NAME } } }),
+    object('MessagingGroup', {
+      channelRef: NAME,
+      chatClass: 'Any',
+      unknownSenders: 'Public',
+      agents: [{ agentGroupRef: NAME, engage: { mode: 'Always' } }],
+    }),
+  );
+  try {
+    await untilCondition('agentgroup', NAME, 'Ready', 'True');
+    await untilCondition('channel', NAME, 'Connected', 'True');
+    await untilCondition('messaginggroup', NAME, 'Ready', 'True');
+    const gateway = { url: await gatewayUrl() };
+    const webhook = `${gateway.url}/channels/${NAME}`;
+    await slack.connected(gateway, webhook);
+    const asleep = (): Promise<unknown> =>
+      until('its Pod is gone', async () => (await list('pod', '-l', 'dovecote.dev/agent-group=bench')).length === 0, 120_000);
+    await slack.roundTrip(gateway, 'CBENCH', 'first.', webhook);
+    const cold: number[] = [];
+    const writes: number[] = [];
+    for (let n = 0; n < (quick ? 3 : 12); n += 1) {
+      await asleep();
+      const mark = auditReadable() ? auditMark() : 0;
+      cold.push(await slack.roundTrip(gateway, 'CBENCH', `cold-${n}.`, webhook));
+      await asleep();
+      if (auditReadable())
+        writes.push(callsSince(mark).filter((call) => isOurs(call) && isWrite(call) && call.resource !== 'tokenreviews').length);
+    }
+    const bare: number[] = [];
+    for (let n = 0; n < (quick ? 3 : 12); n += 1) bare.push(await barePod(slack, n));
+    return [
+      summarise('cluster, cold: event sent to platform called', 'ms', cold),
+      summarise('cluster: a Pod that does nothing, apply to JavaScript', 'ms', bare),
+      summarise('cluster: cold wake over bare Pod', 'ratio', [percentile(cold, 0.5) / percentile(bare, 0.5)]),
+      ...(writes.length > 0 ? [summarise('cluster: API writes of a wake and a sleep', 'writes', writes)] : []),
+    ];
+  } finally {
+    await kubectl('delete', 'messaginggroup,channel,agentgroup,secret', NAME, '--ignore-not-found', '--wait=false');
+    await slack.close();
+  }
+}
+
+/** ms from kubectl's return to the first line of JavaScript in the runner's image. */
+async function barePod(slack: SlackShaped, n: number): Promise<number> {
+  const name = `bench-bare-${n}`;
+  const word = `bare-${n}.`;
+  const program = `fetch('${slack.url}/api/chat.postMessage', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ text: '${word}' }) })`;
+  await apply({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: {
+      restartPolicy: 'Never',
+      containers: [
+        { name: 'bare', image: fact('DOVECOTE_RUNNER_IMAGE'), imagePullPolicy: 'IfNotPresent', command: ['node', '-e', program] },
+      ],
+    },
+  });
+  const began = performance.now();
+  const took = (await slack.arrival(word)) - began;
+  await kubectl('delete', 'pod', name, '--wait=false', '--grace-period=0', '--force');
+  return took;
+}
