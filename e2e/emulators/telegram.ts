@@ -15,7 +15,10 @@ interface Server {
       readonly message: { readonly chat_id: number | string; readonly text: string };
     }[];
   };
-  getClient(token: string, options: object): { makeMessage(text: string): object; sendMessage(message: object): Promise<unknown> };
+  getClient(
+    token: string,
+    options: object,
+  ): { makeMessage(text: string, more?: object): object; sendMessage(message: object): Promise<unknown> };
   start(): Promise<void>;
   stop(): Promise<boolean>;
 }

@@ -1,11 +1,20 @@
 /** What a person needs when a scenario failed: written to e2e/.records/<scenario>/ before the scenario tidies up. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execute, NAMESPACE, root } from './cluster.ts';
 
+const records = join(root, 'e2e/.records');
+
+/** Takes away what earlier runs wrote, so that each folder there is of a scenario that failed now. The records themselves stay. */
+export function clearDiagnostics(): void {
+  mkdirSync(records, { recursive: true });
+  for (const entry of readdirSync(records, { withFileTypes: true }))
+    if (entry.isDirectory()) rmSync(join(records, entry.name), { recursive: true });
+}
+
 /** Never rejects: it runs while another failure is being told. */
 export async function writeDiagnostics(scenario: string): Promise<string> {
-  const folder = join(root, 'e2e/.records', scenario.replace(/[^A-Za-z0-9.-]+/g, '-').slice(0, 80));
+  const folder = join(records, scenario.replace(/[^A-Za-z0-9.-]+/g, '-').slice(0, 80));
   mkdirSync(folder, { recursive: true });
   const keep = async (file: string, ...args: string[]): Promise<string> => {
     const { stdout, stderr } = await execute('kubectl', ['--namespace', NAMESPACE, ...args]).catch((e: unknown) => ({

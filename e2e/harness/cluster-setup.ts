@@ -1,7 +1,7 @@
 /** jest's globalSetup of the scenarios on a cluster: one installation by Helm for the whole run, in a namespace that enforces `restricted`. */
 
 import { execute, fact, helm, kubectl, NAMESPACE, RELEASE, untilInstallationReady } from './cluster.ts';
-import { writeDiagnostics } from './cluster-diagnostics.ts';
+import { clearDiagnostics, writeDiagnostics } from './cluster-diagnostics.ts';
 import { until } from './until.ts';
 
 /** An image name as the chart's values take it. */
@@ -21,6 +21,7 @@ export function chartValues(): string[] {
 }
 
 export default async function setup(): Promise<void> {
+  clearDiagnostics();
   const labels = ['enforce', 'warn'].map((mode) => `pod-security.kubernetes.io/${mode}=restricted`);
   // What an earlier run on this cluster left: volumes and objects of it would be part of this one.
   if ((await execute('helm', ['status', RELEASE, '--namespace', NAMESPACE])).code === 0) await helm('uninstall', RELEASE, '--wait');

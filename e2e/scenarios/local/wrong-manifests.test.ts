@@ -72,3 +72,32 @@ verifies(
   },
   PATIENT_MS,
 );
+
+verifies(
+  'dev/two-commands',
+  'started with a key once and without it later, the demo answers by its built-in provider again, in the same conversation',
+  async () => {
+    const anthropic = { credentialsRef: { name: 'anthropic' } };
+    const house = new LocalMode({
+      manifests: { ...webAgent(), ...manifest('AgentGroup', 'assistant', { provider: { type: 'anthropic', anthropic } }) },
+      flags: ['--fallback-provider', 'demo'],
+    });
+    try {
+      await house.start();
+      const chat = house.chat();
+      await chat.ask('remember umber', 'I will remember: umber');
+      const key = secret('anthropic', { 'api-key': 'sk-test' });
+      const without = { ...webAgent(), ...manifest('AgentGroup', 'assistant', { provider: { type: 'anthropic', anthropic } }) };
+      await house.stop();
+      house.declare({ ...without, ...key });
+      await house.start();
+      await house.stop();
+      house.declare(without);
+      await house.start();
+      expect(await chat.ask('recall', 'I remember')).toBe('I remember: umber');
+    } finally {
+      await house.dispose();
+    }
+  },
+  PATIENT_MS,
+);

@@ -57,8 +57,9 @@ export async function applyManifests(store: ResourceStore, manifests: readonly M
       try {
         await store.apply(type, object as never, { fieldManager: FIELD_MANAGER });
       } catch (e) {
-        if (e instanceof InvalidError) throw new InvalidError(`${file}: ${e.message}`, e.causes, { cause: e });
-        throw e;
+        if (!(e instanceof InvalidError)) throw e;
+        if (await replaced(store, type, metadata.name, spec)) continue;
+        throw new InvalidError(`${file}: ${e.message}`, e.causes, { cause: e });
       }
     }
     const names = new Set(wanted.map(({ metadata }) => metadata.name));
@@ -73,3 +74,32 @@ export async function applyManifests(store: ResourceStore, manifests: readonly M
     }
   }
 }
+
+/**
+ * An apply leaves behind what the API itself filled in: of a provider that is no longer named, its default key stays and makes the
+ * object invalid. Here we are the only one who declares, so what is not declared may go. False: it is wrong as it is declared.
+ */
+async function replaced(store: ResourceStore, type: ResourceType<KubeObject>, name: string, spec: unknown): Promise<boolean> {
+  const live = (await store.get(type, name)) as { readonly spec?: unknown } | undefined;
+  if (live === undefined) return false;
+  try {
+    await store.patch(type, name, { spec: withoutTheRest(live.spec, spec) }, { fieldManager: FIELD_MANAGER });
+    return true;
+  } catch (e) {
+    if (e instanceof InvalidError) return false;
+    throw e;
+  }
+}
+
+/** `wanted` as a merge patch that also removes what else `live` has. */
+function withoutTheRest(live: unknown, wanted: unknown): unknown {
+  if (!isMap(live) || !isMap(wanted)) return wanted;
+  const removed = Object.keys(live).flatMap((key) => (key in wanted ? [] : [[key, null] as const]));
+  return {
+    ...Object.fromEntries(removed),
+    ...Object.fromEntries(Object.entries(wanted).map(([key, value]) => [key, withoutTheRest(live[key], value)])),
+  };
+}
+
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
