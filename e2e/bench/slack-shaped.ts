@@ -57,7 +57,7 @@ export class SlackShaped {
   /** Listens on `host` alone. */
   static async start(host = '127.0.0.1'): Promise<SlackShaped> {
     const slack = new SlackShaped();
-    await new Promise<void>((resolve) => slack.#server.listen(0, host, resolve));
+    await new Promise<void>((resolve, reject) => slack.#server.once('error', reject).listen(0, host, resolve));
     const address = slack.#server.address();
     slack.url = `http://${host}:${typeof address === 'object' && address !== null ? address.port : 0}`;
     return slack;

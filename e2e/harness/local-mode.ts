@@ -16,6 +16,12 @@ export const PROGRAM: string = join(root, 'dist/operator/main.mjs');
 /** A start on a machine that is busy with other tests. */
 const START_MS = 60_000;
 
+/** A test or bench that dies must not leave any behind. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** A row of the conversation as the page gets it. */
 export interface Row {
   readonly session: string;
@@ -108,6 +114,8 @@ export class LocalMode {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
+    running.add(child);
+    child.once('exit', () => running.delete(child));
     const collect = (chunk: Buffer): void => {
       this.#output += chunk.toString();
     };

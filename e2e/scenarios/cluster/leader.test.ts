@@ -72,8 +72,10 @@ else {
         const ts = await slack.say(text);
         await slack.answer(ts, `You said: ${text}`);
       }
-      const writers = callsSince(mark).filter((call) => call.by === 'controller' && isWrite(call) && call.code < 300);
-      expect(writers.length).toBeGreaterThanOrEqual(6); // a Pod and a status for each
+      const writers = await until('a Pod and a status of each session are written', () => {
+        const calls = callsSince(mark).filter((call) => call.by === 'controller' && isWrite(call) && call.code < 300);
+        return calls.length >= 6 ? calls : undefined;
+      });
       expect(writers.filter(({ pod }) => pod === name)).toEqual([]);
     },
     120_000,

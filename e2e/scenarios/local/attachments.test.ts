@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import { LargeFiles } from '../../harness/large-files.ts';
 import { demoAgent, manifest, webAgent } from '../../harness/objects.ts';
-import { SlackHouse, slackChats } from '../../harness/slack-house.ts';
+import { acceptEverything, SlackHouse, slackChats } from '../../harness/slack-house.ts';
 import { PATIENT_MS, stage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
@@ -102,6 +102,7 @@ verifies(
   async () => {
     const { scene, files } = scenery.it;
     const { house } = scene;
+    acceptEverything(scene.mock);
     // What a quarter of it takes: buffers, code that runs for the first time, garbage.
     await scene.says({
       chat: 'CSMALL',

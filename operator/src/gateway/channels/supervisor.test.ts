@@ -139,7 +139,9 @@ describe('a Channel', () => {
     platform.verifyFailure = new Error('no answer');
     // It is connected anew at once, and forgotten again: what was said in between counts.
     await eventually('it is said', () =>
-      gateway.statuses.some(({ status }) => status.conditions.some(({ type, reason }) => type === 'Connected' && reason === 'Disconnected')),
+      gateway.statuses.some(({ status }) =>
+        status.conditions.some(({ type, reason }) => type === 'Connected' && reason === 'Disconnected'),
+      ),
     );
     platform.verifyFailure = undefined;
     await becomes(gateway, /^True/);
