@@ -8,9 +8,9 @@ import { parts } from './parts.ts';
 import { split } from './split.ts';
 import { TELEGRAM_HTML } from './telegram-html.ts';
 
-const word = fc.stringMatching(/^[a-zA-Z0-9äß你😀.,!?&<>*_~|-]{1,30}$/u);
-/** A line that begins with three tildes would open a fence, which only `fence` below is to do: what follows counts fences. */
-const line = fc.array(word, { maxLength: 40 }).map((words) => words.join(' ').replace(/^~{3,}/, '~'));
+/** Three tildes would open a fence where a line, or a piece of one, begins: only `fence` below is to do that. */
+const word = fc.stringMatching(/^[a-zA-Z0-9äß你😀.,!?&<>*_~|-]{1,30}$/u).map((w) => w.replace(/~{3,}/g, '~'));
+const line = fc.array(word, { maxLength: 40 }).map((words) => words.join(' '));
 const fence = fc
   .tuple(
     fc.constantFrom('```', '~~~', '````'),
