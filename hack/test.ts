@@ -44,19 +44,29 @@ function runJest(env: NodeJS.ProcessEnv): RunRecord | undefined {
   }
 }
 
+/** The requirements that a test names in its title, or in that of a suite around it. */
+function idsIn(fullName: string): string[] {
+  return requirements.flatMap(({ id }) => (fullName.includes(`[${id}]`) ? [id] : []));
+}
+
 function report(result: RunRecord | undefined): number {
   if (result === undefined) {
     console.log('dovecote tests: 0 passed, 1 failed (the test runner did not finish)');
     return 1;
   }
   const passed = result.tests.filter(({ status }) => status === 'passed');
-  const verified: Verified[] = passed.flatMap(({ title, fullName }) =>
-    [...title.matchAll(/\[([a-z0-9]+\/[a-z0-9-]+)\]/g)].map(([, id = '']) => ({ id, test: fullName })),
-  );
+  const verified: Verified[] = passed.flatMap(({ fullName }) => idsIn(fullName).map((id) => ({ id, test: fullName })));
   const partial = process.argv.length > 3; // a filtered run proves nothing about what it left out
   if (!partial) writeFileSync(join(records, `${where}.json`), `${JSON.stringify(verified, null, 1)}\n`);
   const seen = new Set(verified.map(({ id }) => id));
-  const unverified = partial ? [] : requirements.filter(({ id, claimed }) => (claimed === where || claimed === 'both') && !seen.has(id));
+  // A cluster that is not ours may not show its audit log or its nodes: what needs them is skipped there, and said so.
+  const skipped = new Set(
+    where === 'cluster' ? result.tests.flatMap(({ status, fullName }) => (status === 'pending' ? idsIn(fullName) : [])) : [],
+  );
+  for (const id of skipped) if (!seen.has(id)) console.log(`not verified on this cluster, its test was skipped: ${id}`);
+  const unverified = partial
+    ? []
+    : requirements.filter(({ id, claimed }) => (claimed === where || claimed === 'both') && !seen.has(id) && !skipped.has(id));
   for (const { id } of unverified) console.log(`claimed, but verified by no test that passed: ${id}`);
   const failed = result.failed + result.brokenSuites + unverified.length;
   console.log(`dovecote tests: ${result.passed} passed, ${failed} failed`);

@@ -54,7 +54,7 @@ export interface PlatformUnderTest {
 const text = (value: string): string => JSON.stringify({ text: value });
 
 export function describeChannel(name: string, start: () => Promise<PlatformUnderTest>): void {
-  describe(`${name}: the channel contract`, () => {
+  describe(`${name}: the channel contract [chan/contract]`, () => {
     let platform: PlatformUnderTest;
     let caches: HandCaches;
     let gateway: TestGateway;
