@@ -4,7 +4,7 @@ import { get, kubectl, podsOf, untilInstallationReady } from '../../harness/clus
 import { killOnNode, nodeReachable } from '../../harness/cluster-node.ts';
 import { clusterVerifies, sessionOf, untilAwake } from '../../harness/cluster-scenario.ts';
 
-if (!nodeReachable()) test.skip('processes are killed where the node can be entered', () => {});
+if (!nodeReachable()) test.skip('processes are killed where the node can be entered [kube/adopt]', () => {});
 else {
   clusterVerifies(
     'kube/adopt',

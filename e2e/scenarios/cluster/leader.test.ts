@@ -8,7 +8,7 @@ import { until } from '../../harness/until.ts';
 
 const holder = async (): Promise<string> => String((await get('lease', 'dovecote-controller'))?.spec?.['holderIdentity'] ?? '');
 
-if (!nodeReachable() || !auditReadable()) test.skip('a leader is killed where the node can be entered', () => {});
+if (!nodeReachable() || !auditReadable()) test.skip('a leader is killed where the node can be entered [kube/leader]', () => {});
 else {
   clusterVerifies(
     'kube/leader',

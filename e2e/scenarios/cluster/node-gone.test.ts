@@ -6,7 +6,7 @@ import { nodeReachable, withKubeletStopped } from '../../harness/cluster-node.ts
 import { clusterVerifies, sessionOf, untilAwake } from '../../harness/cluster-scenario.ts';
 import { until } from '../../harness/until.ts';
 
-if (!nodeReachable() || !auditReadable()) test.skip('a node is silenced where it can be entered', () => {});
+if (!nodeReachable() || !auditReadable()) test.skip('a node is silenced where it can be entered [kube/node-gone]', () => {});
 else {
   clusterVerifies(
     'kube/node-gone',
