@@ -88,6 +88,37 @@ CREATE TABLE destinations (
 CREATE TABLE routing (id INTEGER PRIMARY KEY CHECK (id = 1), channel TEXT NOT NULL, chat TEXT NOT NULL, thread TEXT) STRICT;
 `,
   },
+  {
+    version: 2,
+    sql: `
+-- Questions as they went out: what a button may choose is decided here, never by what a platform sends back. seq is the
+-- outbound row's; answer_seq is the inbound row that holds the choice. Stays open until it is answered, however late.
+CREATE TABLE questions (
+  seq INTEGER PRIMARY KEY,
+  question_id TEXT NOT NULL UNIQUE,
+  channel TEXT NOT NULL, chat TEXT NOT NULL, thread TEXT,
+  title TEXT NOT NULL, text TEXT NOT NULL,
+  options TEXT NOT NULL CHECK (json_valid(options)),
+  answer_seq INTEGER,
+  option INTEGER,
+  answered_by TEXT,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX questions_open ON questions (channel, chat, thread) WHERE answer_seq IS NULL;
+
+-- Answers that were shown while they were written, one per turn: the message that the answer itself must take the place of.
+-- posting: the call that makes it may have left. shown: it stands there. taken: the answer is in its place. gone: removed.
+CREATE TABLE previews (
+  turn_id TEXT PRIMARY KEY,
+  channel TEXT NOT NULL, chat TEXT NOT NULL, thread TEXT,
+  state TEXT NOT NULL CHECK (state IN ('posting', 'shown', 'taken', 'gone')),
+  platform_message_id TEXT,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX previews_open ON previews (created_at) WHERE state IN ('posting', 'shown');
+`,
+  },
 ];
 
 export type InboundStatus = 'pending' | 'done' | 'dead';
@@ -179,14 +210,58 @@ export interface RoutingRow {
   readonly thread: string | null;
 }
 
+export interface QuestionRow {
+  /** of the outbound row */
+  readonly seq: number;
+  readonly question_id: string;
+  readonly channel: string;
+  readonly chat: string;
+  readonly thread: string | null;
+  readonly title: string;
+  readonly text: string;
+  /** JSON list of {label, value} */
+  readonly options: string;
+  /** the inbound row with the choice; null while it is open */
+  readonly answer_seq: number | null;
+  /** index of the choice */
+  readonly option: number | null;
+  /** display name */
+  readonly answered_by: string | null;
+  readonly created_at: number;
+}
+
+export type PreviewState = 'posting' | 'shown' | 'taken' | 'gone';
+
+export interface PreviewRow {
+  readonly turn_id: string;
+  readonly channel: string;
+  readonly chat: string;
+  readonly thread: string | null;
+  readonly state: PreviewState;
+  readonly platform_message_id: string | null;
+  readonly created_at: number;
+  readonly updated_at: number;
+}
+
 /** messages_in.content */
 export interface InboundContent {
   readonly text: string;
+  /** the row is a choice made on a question; `text` is the chosen label. Lane control, trigger 1 */
+  readonly answer?: InboundAnswer;
   readonly attachments?: readonly InboundAttachment[];
   /** one sentence per attachment that was refused */
   readonly attachmentErrors?: readonly string[];
   /** the platform message was edited before any turn read it */
   readonly edited?: true;
+}
+
+export interface InboundAnswer {
+  readonly questionId: string;
+  /** seq of the question's outbound row */
+  readonly questionSeq: number;
+  readonly title: string;
+  readonly value: string;
+  readonly label: string;
 }
 
 export interface InboundAttachment {
@@ -221,4 +296,26 @@ export interface AgentConfig {
   readonly maxSteps: number;
   readonly turnTimeoutMs: number;
   readonly noProgressTimeoutMs: number;
+  /** show the model's thinking budget as the provider allows; absent: as the provider does by itself */
+  readonly thinking?: 'off' | 'adaptive';
+  /** partial answers are reported while they are written */
+  readonly streaming?: boolean;
+  /** sorted by name; absent: none */
+  readonly mcpServers?: readonly McpServerConfig[];
+  /** hosts that its tools may reach through the proxy, `*.` for all below; absent or empty: none */
+  readonly allowedHosts?: readonly string[];
+}
+
+/** An MCP server as the runner may know it: addresses and credentials of remote ones stay with the proxy. */
+export interface McpServerConfig {
+  readonly name: string;
+  /** http: reached at `<proxy>/mcp/<name>` */
+  readonly type: 'stdio' | 'http';
+  /** of stdio */
+  readonly command?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** names of its tools that the agent may use; absent: all */
+  readonly tools?: readonly string[];
+  /** how long one call may take, ms */
+  readonly timeoutMs: number;
 }

@@ -135,6 +135,16 @@ export interface Usage {
   readonly outputTokens: number;
   readonly cacheReadTokens?: number;
   readonly cacheWriteTokens?: number;
+  /** part of outputTokens */
+  readonly reasoningTokens?: number;
+}
+
+/** Keys of `state` that delivery reads too; their values are the agent's word and no more. */
+export const STATE_TITLE = 'title';
+
+/** state.title: what the conversation is about, by the model */
+export interface TitleState {
+  readonly text: string;
 }
 
 /** One Markdown dialect in (CommonMark with tables and strikethrough), each platform's own out. */

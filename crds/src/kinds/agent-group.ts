@@ -2,10 +2,13 @@ import { z } from 'zod';
 import { condition, kind, type ManifestOf, type ResourceOf } from '../kind.ts';
 import {
   byteSize,
+  cel,
   dict,
   durationBetween,
   httpUrl,
   kubeName,
+  list,
+  listMap,
   NAME_MAX,
   pattern,
   quantity,
@@ -58,6 +61,80 @@ const Limits = z.object({
   agentStorage: byteSize().optional().describe('How much the folder that all its sessions share may store. Unlimited when absent.'),
 });
 
+const McpServer = union(
+  z.object({
+    name: pattern(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 32).describe('Its name; its tools are called mcp__<name>__<tool>.'),
+    type: z.enum(['stdio', 'http']).describe('stdio: a program in the Pod. http: a server that the proxy reaches (streamable HTTP).'),
+    stdio: z
+      .object({
+        command: list(text(4096, 1), 64).min(1).describe('The program and its arguments.'),
+        env: dict(pattern(/^[A-Za-z_][A-Za-z0-9_]*$/, 128), text(4096), 64)
+          .optional()
+          .describe('Its environment. Everything in a Pod can be read by the agent: no credentials here.'),
+      })
+      .optional()
+      .describe('A program that the runner starts and supervises.'),
+    http: z
+      .object({
+        url: httpUrl().describe('Where the proxy finds it. Pods never see it.'),
+        headers: listMap(
+          z.object({
+            name: pattern(/^[A-Za-z0-9][-A-Za-z0-9]*$/, 128).describe('The header.'),
+            prefix: text(64).optional().describe('What stands before the value, such as "Bearer ".'),
+            secretRef: secretRef('token').describe('Where the proxy finds the value. Pods never see it.'),
+          }),
+          ['name'],
+          16,
+        )
+          .optional()
+          .describe('Headers that the proxy adds to each request.'),
+      })
+      .optional()
+      .describe('A server elsewhere.'),
+    tools: set(text(128, 1), 128).optional().describe('Which of its tools the agent may use; all of them when absent.'),
+    timeout: durationBetween('1s', '1h').default('60s').describe('The longest one call may take without a sign of progress.'),
+  }),
+  'type',
+  ['stdio', 'http'],
+);
+
+const Budget = cel(
+  z.object({
+    period: z.enum(['Day', 'Week', 'Month']).default('Month').describe('When it begins anew: at midnight UTC, on Monday, on the first.'),
+    tokens: z.int().min(1).optional().describe('Tokens of every kind that all its sessions together may use in a period.'),
+    cost: pattern(/^[0-9]{1,9}([.][0-9]{1,4})?$/, 16)
+      .optional()
+      .describe('What they may cost in a period, in the currency of the prices.'),
+    prices: list(
+      z.object({
+        model: text(128, 1).describe('The model, or the beginning of its name.'),
+        input: pattern(/^[0-9]{1,9}([.][0-9]{1,6})?$/, 18).describe('For a million tokens read.'),
+        output: pattern(/^[0-9]{1,9}([.][0-9]{1,6})?$/, 18).describe('For a million tokens written.'),
+        cacheRead: pattern(/^[0-9]{1,9}([.][0-9]{1,6})?$/, 18)
+          .optional()
+          .describe('For a million tokens read from the cache; the price of input when absent.'),
+        cacheWrite: pattern(/^[0-9]{1,9}([.][0-9]{1,6})?$/, 18)
+          .optional()
+          .describe('For a million tokens written to the cache; the price of input when absent.'),
+      }),
+      32,
+    )
+      .optional()
+      .describe('What tokens cost. The longest model name that fits counts; a model without a price costs nothing.'),
+  }),
+  {
+    rule: 'has(self.tokens) || has(self.cost)',
+    message: 'must limit tokens or cost',
+    reason: 'FieldValueRequired',
+  },
+  {
+    rule: '!has(self.cost) || (has(self.prices) && size(self.prices) > 0)',
+    message: 'must be set when cost is limited',
+    fieldPath: '.prices',
+    reason: 'FieldValueRequired',
+  },
+);
+
 /** One agent: its model provider, instructions, tools and limits. */
 export const AgentGroup = kind('AgentGroup', 'agentgroups', {
   description: 'One agent: its model provider, instructions, tools and limits. Each of its conversations is a Session.',
@@ -76,8 +153,36 @@ export const AgentGroup = kind('AgentGroup', 'agentgroups', {
     provider: Provider.describe('The model provider and how to reach it.'),
     model: text(128, 1).optional().describe('The model, as the provider names it; the default of the provider when absent.'),
     effort: z.enum(['low', 'medium', 'high', 'max']).default('medium').describe('How hard the model thinks.'),
+    thinking: z
+      .enum(['off', 'adaptive'])
+      .optional()
+      .describe('Whether the model thinks before it answers; as the model does by itself when absent.'),
     instructions: text(65536).optional().describe('The standing instructions of every session of this agent.'),
     tools: set(text(128, 1), 128).optional().describe('The tools it may use; all of them when absent.'),
+    mcpServers: listMap(McpServer, ['name'], 32).optional().describe('MCP servers whose tools it may use.'),
+    skills: listMap(
+      z.object({ configMapRef: kubeName().describe('The name of a ConfigMap with a key SKILL.md, and more files beside it.') }),
+      ['configMapRef'],
+      64,
+    )
+      .optional()
+      .describe('Skills that its sessions have, read-only at /skills/<ConfigMap>.'),
+    egress: z
+      .object({
+        allowedHosts: set(pattern(/^([*][.])?[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$/, 260), 256)
+          .optional()
+          .describe('Hosts that its tools may reach: example.com, *.example.com for all below it, with :port for another than 80 and 443.'),
+      })
+      .optional()
+      .describe('What its Pods may reach beside their model. Nothing when absent.'),
+    budget: Budget.optional().describe('What it may use. Unlimited when absent.'),
+    chat: z
+      .object({
+        streaming: z.boolean().default(true).describe('Answers appear while they are written, where the platform can change a message.'),
+        toolLine: z.boolean().default(true).describe('A line tells which tool it uses.'),
+      })
+      .prefault({})
+      .describe('How its work is shown.'),
     limits: Limits.prefault({}).describe('What it may take.'),
     idleTimeout: durationBetween('1s', '168h').default('10m').describe('A session that is idle for this long falls asleep.'),
     shards: z

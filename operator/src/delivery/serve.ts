@@ -68,6 +68,9 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
       return response;
     }),
     amend: forRoles('Amend', (request: inbox.AmendRequest) => amend({ ...deps.inboxDeps, inbox: deps.inbox }, request)),
+    answer: forRoles('Answer', (_request: inbox.AnswerRequest): inbox.AnswerResponse => {
+      throw new StatusError(status.UNIMPLEMENTED, 'answers are not taken yet');
+    }),
     recordDrop: forRoles('RecordDrop', async (request: inbox.RecordDropRequest) => {
       await deps.inboxDeps.drops.record(request, clock.now());
       return {};

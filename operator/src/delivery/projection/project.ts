@@ -1,7 +1,7 @@
 /** Projections: what the runner must know of its AgentGroup and Destinations, written into inbound.db, where the Pod can read it. */
 import { createHash } from 'node:crypto';
 import { type AgentGroup, type Destination, durationMs } from '@dovecote/crds';
-import type { AgentConfig, DestinationRow, RoutingRow } from '@dovecote/proto';
+import type { AgentConfig, DestinationRow, McpServerConfig, RoutingRow } from '@dovecote/proto';
 import type { Database } from 'better-sqlite3';
 import { parseScope } from '../../lib/scope.ts';
 import { prepared } from '../cells/statements.ts';
@@ -28,6 +28,10 @@ export function buildProjection(agent: AgentGroup, destinations: readonly Destin
     maxSteps: spec.limits.maxSteps,
     turnTimeoutMs: durationMs(spec.limits.turnTimeout),
     noProgressTimeoutMs: durationMs(spec.limits.noProgressTimeout),
+    ...(spec.thinking !== undefined && { thinking: spec.thinking }),
+    streaming: spec.chat.streaming,
+    ...(spec.mcpServers !== undefined && { mcpServers: mcpServers(spec.mcpServers) }),
+    ...(spec.egress?.allowedHosts !== undefined && { allowedHosts: [...spec.egress.allowedHosts].sort() }),
   };
   const rows = destinations
     .filter((destination) => destination.spec.agentGroupRef === agent.metadata.name && destination.metadata.deletionTimestamp === undefined)
@@ -42,6 +46,19 @@ export function buildProjection(agent: AgentGroup, destinations: readonly Destin
     .update(JSON.stringify([config, unique, routing]))
     .digest('hex');
   return { config, destinations: unique, routing, hash };
+}
+
+/** What a Pod may know of its MCP servers: of a remote one its name alone, as the proxy has address and credentials. */
+function mcpServers(servers: NonNullable<AgentGroup['spec']['mcpServers']>): readonly McpServerConfig[] {
+  return servers
+    .map(({ name, type, stdio, tools, timeout }) => ({
+      name,
+      type,
+      ...(stdio !== undefined && { command: stdio.command, ...(stdio.env !== undefined && { env: stdio.env }) }),
+      ...(tools !== undefined && { tools: [...tools].sort() }),
+      timeoutMs: durationMs(timeout),
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function destinationRow({ spec }: Destination): DestinationRow {

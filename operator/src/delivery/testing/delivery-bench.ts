@@ -67,6 +67,8 @@ export async function createBench(
     settle: (_call, callback) =>
       callback(null, { verdict: platform.SettleResponse_Verdict.NOT_SENT, platformMessageId: '', more: false, policy: '' }),
     typing: (_call, callback) => callback(null, {}),
+    preview: (_call, callback) =>
+      callback(null, { outcome: { $case: 'failed', value: { reason: 'Unsupported', message: '', afterMs: 0, maybeSent: false } } }),
   } satisfies platform.PlatformServer);
   const gatewayAddress = await listen(gateway, '127.0.0.1:0');
   const volume = join(root, 'volume');

@@ -75,6 +75,7 @@ export class PlatformService {
       },
       settle: handleUnary((request) => this.settle(request), onInternal),
       typing: handleUnary((request) => this.typing(request), onInternal),
+      preview: handleUnary(() => Promise.reject(new StatusError(status.UNIMPLEMENTED, 'previews are not served yet')), onInternal),
     };
   }
 

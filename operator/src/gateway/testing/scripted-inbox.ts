@@ -53,6 +53,10 @@ export class ScriptedInbox {
         this.amended.push(request);
         return { outcome: inbox.AmendOutcome.UPDATED };
       }, onInternal),
+      answer: handleUnary(async () => {
+        this.#fail();
+        return { outcome: inbox.AnswerOutcome.UNKNOWN, label: '', answeredBy: '', title: '', text: '' };
+      }, onInternal),
       recordDrop: handleUnary(async (request) => {
         this.#fail();
         this.drops.push(request);

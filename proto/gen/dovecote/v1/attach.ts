@@ -28,6 +28,7 @@ export interface AttachRequest {
     | { $case: "outbox"; value: OutboxDoorbell }
     | { $case: "progress"; value: Progress }
     | { $case: "drained"; value: Drained }
+    | { $case: "partial"; value: PartialText }
     | undefined;
 }
 
@@ -80,6 +81,19 @@ export namespace Progress_Phase {
   export type WAITING = typeof Progress_Phase.WAITING;
   export type DRAINING = typeof Progress_Phase.DRAINING;
   export type UNRECOGNIZED = typeof Progress_Phase.UNRECOGNIZED;
+}
+
+/**
+ * What the model has said so far in the step at hand; each replaces the one before it. A hint for those who watch: never
+ * stored by the runner, at most ten in a second.
+ */
+export interface PartialText {
+  turnId: string;
+  step: number;
+  /** inbound seq that the turn answers; 0: the session's own chat */
+  inReplyTo: number;
+  /** Markdown, without what is kept back; empty: the step ended and its text is not the answer */
+  text: string;
 }
 
 export interface Drained {
@@ -140,6 +154,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "drained":
         Drained.encode(message.message.value, writer.uint32(34).fork()).join();
         break;
+      case "partial":
+        PartialText.encode(message.message.value, writer.uint32(42).fork()).join();
+        break;
     }
     return writer;
   },
@@ -187,6 +204,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             }
 
             message.message = { $case: "drained", value: Drained.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = { $case: "partial", value: PartialText.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -443,6 +468,85 @@ export const Progress: MessageFns<Progress> = {
             }
 
             message.atMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePartialText(): PartialText {
+  return { turnId: "", step: 0, inReplyTo: 0, text: "" };
+}
+
+export const PartialText: MessageFns<PartialText> = {
+  encode(message: PartialText, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.turnId !== "") {
+      writer.uint32(10).string(message.turnId);
+    }
+    if (message.step !== 0) {
+      writer.uint32(16).int32(message.step);
+    }
+    if (message.inReplyTo !== 0) {
+      writer.uint32(24).int64(message.inReplyTo);
+    }
+    if (message.text !== "") {
+      writer.uint32(34).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PartialText {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePartialText();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.turnId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.step = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.inReplyTo = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.text = reader.string();
             continue;
           }
         }

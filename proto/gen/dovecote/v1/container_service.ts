@@ -207,6 +207,50 @@ export interface DeleteFileRequest {
 export interface DeleteFileResponse {
 }
 
+export interface McpRequest {
+  part:
+    | //
+    /** first */
+    { $case: "start"; value: McpStart }
+    | //
+    /** one JSON-RPC message */
+    { $case: "message"; value: string }
+    | undefined;
+}
+
+export interface McpStart {
+  /** name of a stdio server of the AgentGroup; or empty with `command` */
+  server: string;
+  command: string[];
+  env: { [key: string]: string };
+  /** without a message either way; 0: 10 minutes */
+  idleTimeoutMs: number;
+}
+
+export interface McpStart_EnvEntry {
+  key: string;
+  value: string;
+}
+
+export interface McpResponse {
+  part:
+    | //
+    /** one JSON-RPC message */
+    { $case: "message"; value: string }
+    | //
+    /** last */
+    { $case: "exit"; value: McpExit }
+    | undefined;
+}
+
+export interface McpExit {
+  code: number;
+  signal: string;
+  /** Ended, Idle, Crashed, Malformed */
+  reason: string;
+  stderrTail: string;
+}
+
 function createBaseFileInfo(): FileInfo {
   return { path: "", type: 0, sizeBytes: 0, mode: 0, modifiedAtMs: 0, etag: "" };
 }
@@ -1863,9 +1907,347 @@ export const DeleteFileResponse: MessageFns<DeleteFileResponse> = {
   },
 };
 
+function createBaseMcpRequest(): McpRequest {
+  return { part: undefined };
+}
+
+export const McpRequest: MessageFns<McpRequest> = {
+  encode(message: McpRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "start":
+        McpStart.encode(message.part.value, writer.uint32(10).fork()).join();
+        break;
+      case "message":
+        writer.uint32(18).string(message.part.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "start", value: McpStart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "message", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMcpStart(): McpStart {
+  return { server: "", command: [], env: {}, idleTimeoutMs: 0 };
+}
+
+export const McpStart: MessageFns<McpStart> = {
+  encode(message: McpStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.server !== "") {
+      writer.uint32(10).string(message.server);
+    }
+    for (const v of message.command) {
+      writer.uint32(18).string(v!);
+    }
+    globalThis.Object.entries(message.env).forEach(([key, value]: [string, string]) => {
+      McpStart_EnvEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.idleTimeoutMs !== 0) {
+      writer.uint32(32).int64(message.idleTimeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.server = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = McpStart_EnvEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.env[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.idleTimeoutMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMcpStart_EnvEntry(): McpStart_EnvEntry {
+  return { key: "", value: "" };
+}
+
+export const McpStart_EnvEntry: MessageFns<McpStart_EnvEntry> = {
+  encode(message: McpStart_EnvEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpStart_EnvEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpStart_EnvEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMcpResponse(): McpResponse {
+  return { part: undefined };
+}
+
+export const McpResponse: MessageFns<McpResponse> = {
+  encode(message: McpResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "message":
+        writer.uint32(10).string(message.part.value);
+        break;
+      case "exit":
+        McpExit.encode(message.part.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "message", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "exit", value: McpExit.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMcpExit(): McpExit {
+  return { code: 0, signal: "", reason: "", stderrTail: "" };
+}
+
+export const McpExit: MessageFns<McpExit> = {
+  encode(message: McpExit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== 0) {
+      writer.uint32(8).int32(message.code);
+    }
+    if (message.signal !== "") {
+      writer.uint32(18).string(message.signal);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.stderrTail !== "") {
+      writer.uint32(34).string(message.stderrTail);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): McpExit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMcpExit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.code = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signal = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.stderrTail = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * TLS with a key that the runner made at start; the caller pins the certificate it got over Attach and shows the
- * secret of that stream in metadata `x-dovecote-caller`. Every path is confined to the session's roots, without
+ * secret of that stream in metadata `x-dovecote-caller`. Delivery serves the same service to gateways, for any session
+ * of its shard named in metadata `x-dovecote-session`: through the Pod while it is awake, from the volume while it sleeps
+ * (Exec and Mcp then fail with FAILED_PRECONDITION). Every path is confined to the session's roots, without
  * following links.
  * Errors: NOT_FOUND, PERMISSION_DENIED (outside the roots, or a link), INVALID_ARGUMENT, RESOURCE_EXHAUSTED (too large),
  * ABORTED (expected_etag did not match), UNAUTHENTICATED.
@@ -1962,6 +2344,19 @@ export const ContainerServiceService = {
     responseSerialize: (value: DeleteFileResponse): Buffer => Buffer.from(DeleteFileResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteFileResponse => DeleteFileResponse.decode(value),
   },
+  /**
+   * A session with an MCP server that speaks over stdio, started for this call and ended with it. Whole JSON-RPC messages
+   * both ways, ids and all; initialize is the caller's and happens once.
+   */
+  mcp: {
+    path: "/dovecote.v1.ContainerService/Mcp" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: McpRequest): Buffer => Buffer.from(McpRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): McpRequest => McpRequest.decode(value),
+    responseSerialize: (value: McpResponse): Buffer => Buffer.from(McpResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): McpResponse => McpResponse.decode(value),
+  },
 } as const;
 
 export interface ContainerServiceServer extends UntypedServiceImplementation {
@@ -1975,6 +2370,11 @@ export interface ContainerServiceServer extends UntypedServiceImplementation {
   mkdir: handleUnaryCall<MkdirRequest, MkdirResponse>;
   rename: handleUnaryCall<RenameRequest, RenameResponse>;
   deleteFile: handleUnaryCall<DeleteFileRequest, DeleteFileResponse>;
+  /**
+   * A session with an MCP server that speaks over stdio, started for this call and ended with it. Whole JSON-RPC messages
+   * both ways, ids and all; initialize is the caller's and happens once.
+   */
+  mcp: handleBidiStreamingCall<McpRequest, McpResponse>;
 }
 
 export interface ContainerServiceClient extends Client {
@@ -2105,6 +2505,13 @@ export interface ContainerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteFileResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * A session with an MCP server that speaks over stdio, started for this call and ended with it. Whole JSON-RPC messages
+   * both ways, ids and all; initialize is the caller's and happens once.
+   */
+  mcp(): ClientDuplexStream<McpRequest, McpResponse>;
+  mcp(options: Partial<CallOptions>): ClientDuplexStream<McpRequest, McpResponse>;
+  mcp(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<McpRequest, McpResponse>;
 }
 
 export const ContainerServiceClient = makeGenericClientConstructor(

@@ -119,6 +119,29 @@ export namespace AmendOutcome {
   export type UNRECOGNIZED = typeof AmendOutcome.UNRECOGNIZED;
 }
 
+export const AnswerOutcome = {
+  UNSPECIFIED: 0,
+  STORED: 1,
+  /** DUPLICATE - the same event again */
+  DUPLICATE: 2,
+  /** ALREADY_ANSWERED - by another event; `label` is what was chosen then */
+  ALREADY_ANSWERED: 3,
+  /** UNKNOWN - no such question in that chat, or no such option */
+  UNKNOWN: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type AnswerOutcome = typeof AnswerOutcome[keyof typeof AnswerOutcome];
+
+export namespace AnswerOutcome {
+  export type UNSPECIFIED = typeof AnswerOutcome.UNSPECIFIED;
+  export type STORED = typeof AnswerOutcome.STORED;
+  export type DUPLICATE = typeof AnswerOutcome.DUPLICATE;
+  export type ALREADY_ANSWERED = typeof AnswerOutcome.ALREADY_ANSWERED;
+  export type UNKNOWN = typeof AnswerOutcome.UNKNOWN;
+  export type UNRECOGNIZED = typeof AnswerOutcome.UNRECOGNIZED;
+}
+
 export interface StageAttachmentRequest {
   part:
     | //
@@ -227,6 +250,27 @@ export interface AmendRequest {
 
 export interface AmendResponse {
   outcome: AmendOutcome;
+}
+
+export interface AnswerRequest {
+  session: string;
+  /** of the outbound row */
+  questionSeq: number;
+  /** index into its options */
+  option: number;
+  /** event_id, channel, chat, thread, sender, sender_name and received_at_ms count; the rest is ignored. */
+  event: InboundEvent | undefined;
+}
+
+export interface AnswerResponse {
+  outcome: AnswerOutcome;
+  /** of the option that holds */
+  label: string;
+  /** display name */
+  answeredBy: string;
+  /** of the question, so that its message can be shown without buttons */
+  title: string;
+  text: string;
 }
 
 export interface RecordDropRequest {
@@ -1207,6 +1251,175 @@ export const AmendResponse: MessageFns<AmendResponse> = {
   },
 };
 
+function createBaseAnswerRequest(): AnswerRequest {
+  return { session: "", questionSeq: 0, option: 0, event: undefined };
+}
+
+export const AnswerRequest: MessageFns<AnswerRequest> = {
+  encode(message: AnswerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.questionSeq !== 0) {
+      writer.uint32(16).int64(message.questionSeq);
+    }
+    if (message.option !== 0) {
+      writer.uint32(24).int32(message.option);
+    }
+    if (message.event !== undefined) {
+      InboundEvent.encode(message.event, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AnswerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnswerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.questionSeq = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.option = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.event = InboundEvent.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAnswerResponse(): AnswerResponse {
+  return { outcome: 0, label: "", answeredBy: "", title: "", text: "" };
+}
+
+export const AnswerResponse: MessageFns<AnswerResponse> = {
+  encode(message: AnswerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outcome !== 0) {
+      writer.uint32(8).int32(message.outcome);
+    }
+    if (message.label !== "") {
+      writer.uint32(18).string(message.label);
+    }
+    if (message.answeredBy !== "") {
+      writer.uint32(26).string(message.answeredBy);
+    }
+    if (message.title !== "") {
+      writer.uint32(34).string(message.title);
+    }
+    if (message.text !== "") {
+      writer.uint32(42).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AnswerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnswerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.label = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.answeredBy = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.title = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRecordDropRequest(): RecordDropRequest {
   return {
     eventId: "",
@@ -1433,6 +1646,20 @@ export const InboxService = {
     responseSerialize: (value: AmendResponse): Buffer => Buffer.from(AmendResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AmendResponse => AmendResponse.decode(value),
   },
+  /**
+   * Stores the choice that a person made on a question's button, as an inbound row of the control lane.
+   * Which options there are and who asked is what delivery wrote when the question went out, never what the button says.
+   * Errors: as Enqueue.
+   */
+  answer: {
+    path: "/dovecote.v1.Inbox/Answer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AnswerRequest): Buffer => Buffer.from(AnswerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AnswerRequest => AnswerRequest.decode(value),
+    responseSerialize: (value: AnswerResponse): Buffer => Buffer.from(AnswerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AnswerResponse => AnswerResponse.decode(value),
+  },
   /** Keeps the reason why an event reached nobody. Counted per sender, chat and reason; listed by `dovecote why`. */
   recordDrop: {
     path: "/dovecote.v1.Inbox/RecordDrop" as const,
@@ -1464,6 +1691,12 @@ export interface InboxServer extends UntypedServiceImplementation {
    * system row that tells the agent.
    */
   amend: handleUnaryCall<AmendRequest, AmendResponse>;
+  /**
+   * Stores the choice that a person made on a question's button, as an inbound row of the control lane.
+   * Which options there are and who asked is what delivery wrote when the question went out, never what the button says.
+   * Errors: as Enqueue.
+   */
+  answer: handleUnaryCall<AnswerRequest, AnswerResponse>;
   /** Keeps the reason why an event reached nobody. Counted per sender, chat and reason; listed by `dovecote why`. */
   recordDrop: handleUnaryCall<RecordDropRequest, RecordDropResponse>;
 }
@@ -1529,6 +1762,26 @@ export interface InboxClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AmendResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Stores the choice that a person made on a question's button, as an inbound row of the control lane.
+   * Which options there are and who asked is what delivery wrote when the question went out, never what the button says.
+   * Errors: as Enqueue.
+   */
+  answer(
+    request: AnswerRequest,
+    callback: (error: ServiceError | null, response: AnswerResponse) => void,
+  ): ClientUnaryCall;
+  answer(
+    request: AnswerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AnswerResponse) => void,
+  ): ClientUnaryCall;
+  answer(
+    request: AnswerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AnswerResponse) => void,
   ): ClientUnaryCall;
   /** Keeps the reason why an event reached nobody. Counted per sender, chat and reason; listed by `dovecote why`. */
   recordDrop(

@@ -63,7 +63,10 @@ export interface DeliverRequest {
   part: number;
   /** "<session>/<seq>/<part>" */
   idempotencyKey: string;
-  /** of an edit or reaction: the platform's id */
+  /**
+   * Of an edit or reaction: the platform's id. Of a chat message, part 0: the preview that it takes the place of; when that
+   * is gone the message is sent anew.
+   */
   targetMessageId: string;
   /** 1, 2, ... */
   attempt: number;
@@ -154,6 +157,39 @@ export interface TypingRequest {
 }
 
 export interface TypingResponse {
+}
+
+export interface PreviewRequest {
+  channel: string;
+  chat: string;
+  thread: string;
+  replyToMessageId: string;
+  /** the platform's id of the preview; empty: make it */
+  messageId: string;
+  /** Markdown; cut to what one message holds. Empty with a message_id: remove the preview */
+  text: string;
+  /** "<session>/<turn>/preview", by which Settle finds it */
+  idempotencyKey: string;
+}
+
+export interface PreviewResponse {
+  outcome: { $case: "shown"; value: PreviewShown } | { $case: "failed"; value: PreviewFailed } | undefined;
+}
+
+export interface PreviewShown {
+  messageId: string;
+  /** how long this platform wants to be left alone before the next change */
+  nextAfterMs: number;
+}
+
+export interface PreviewFailed {
+  /** Unsupported: never on this channel; Gone: the message was removed; else as in RetryLater */
+  reason: string;
+  message: string;
+  /** Retry-After */
+  afterMs: number;
+  /** of the first call: it left and no answer came */
+  maybeSent: boolean;
 }
 
 function createBaseDeliverRequest(): DeliverRequest {
@@ -964,6 +1000,313 @@ export const TypingResponse: MessageFns<TypingResponse> = {
   },
 };
 
+function createBasePreviewRequest(): PreviewRequest {
+  return { channel: "", chat: "", thread: "", replyToMessageId: "", messageId: "", text: "", idempotencyKey: "" };
+}
+
+export const PreviewRequest: MessageFns<PreviewRequest> = {
+  encode(message: PreviewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.channel !== "") {
+      writer.uint32(10).string(message.channel);
+    }
+    if (message.chat !== "") {
+      writer.uint32(18).string(message.chat);
+    }
+    if (message.thread !== "") {
+      writer.uint32(26).string(message.thread);
+    }
+    if (message.replyToMessageId !== "") {
+      writer.uint32(34).string(message.replyToMessageId);
+    }
+    if (message.messageId !== "") {
+      writer.uint32(42).string(message.messageId);
+    }
+    if (message.text !== "") {
+      writer.uint32(50).string(message.text);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(58).string(message.idempotencyKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PreviewRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePreviewRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.chat = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.thread = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.replyToMessageId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.messageId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePreviewResponse(): PreviewResponse {
+  return { outcome: undefined };
+}
+
+export const PreviewResponse: MessageFns<PreviewResponse> = {
+  encode(message: PreviewResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.outcome?.$case) {
+      case "shown":
+        PreviewShown.encode(message.outcome.value, writer.uint32(10).fork()).join();
+        break;
+      case "failed":
+        PreviewFailed.encode(message.outcome.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PreviewResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePreviewResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcome = { $case: "shown", value: PreviewShown.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "failed", value: PreviewFailed.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePreviewShown(): PreviewShown {
+  return { messageId: "", nextAfterMs: 0 };
+}
+
+export const PreviewShown: MessageFns<PreviewShown> = {
+  encode(message: PreviewShown, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.messageId !== "") {
+      writer.uint32(10).string(message.messageId);
+    }
+    if (message.nextAfterMs !== 0) {
+      writer.uint32(16).int64(message.nextAfterMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PreviewShown {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePreviewShown();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.messageId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nextAfterMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePreviewFailed(): PreviewFailed {
+  return { reason: "", message: "", afterMs: 0, maybeSent: false };
+}
+
+export const PreviewFailed: MessageFns<PreviewFailed> = {
+  encode(message: PreviewFailed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== "") {
+      writer.uint32(10).string(message.reason);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    if (message.afterMs !== 0) {
+      writer.uint32(24).int64(message.afterMs);
+    }
+    if (message.maybeSent !== false) {
+      writer.uint32(32).bool(message.maybeSent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PreviewFailed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePreviewFailed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.afterMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.maybeSent = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * Served by every gateway replica; any replica can perform any call.
  * Errors as gRPC status mean "the gateway could not even try" (UNAVAILABLE: retried with the ledger's backoff).
@@ -1010,6 +1353,19 @@ export const PlatformService = {
     responseSerialize: (value: TypingResponse): Buffer => Buffer.from(TypingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TypingResponse => TypingResponse.decode(value),
   },
+  /**
+   * Shows an answer while it is being written: one message, made by the first call and changed by the later ones. The
+   * answer itself is then a Deliver whose target_message_id is this message. Best effort.
+   */
+  preview: {
+    path: "/dovecote.v1.Platform/Preview" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PreviewRequest): Buffer => Buffer.from(PreviewRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PreviewRequest => PreviewRequest.decode(value),
+    responseSerialize: (value: PreviewResponse): Buffer => Buffer.from(PreviewResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PreviewResponse => PreviewResponse.decode(value),
+  },
 } as const;
 
 export interface PlatformServer extends UntypedServiceImplementation {
@@ -1020,6 +1376,11 @@ export interface PlatformServer extends UntypedServiceImplementation {
   settle: handleUnaryCall<SettleRequest, SettleResponse>;
   /** Shows that the agent works on it; the platform lets it fade by itself. Best effort. */
   typing: handleUnaryCall<TypingRequest, TypingResponse>;
+  /**
+   * Shows an answer while it is being written: one message, made by the first call and changed by the later ones. The
+   * answer itself is then a Deliver whose target_message_id is this message. Best effort.
+   */
+  preview: handleUnaryCall<PreviewRequest, PreviewResponse>;
 }
 
 export interface PlatformClient extends Client {
@@ -1086,6 +1447,25 @@ export interface PlatformClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TypingResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Shows an answer while it is being written: one message, made by the first call and changed by the later ones. The
+   * answer itself is then a Deliver whose target_message_id is this message. Best effort.
+   */
+  preview(
+    request: PreviewRequest,
+    callback: (error: ServiceError | null, response: PreviewResponse) => void,
+  ): ClientUnaryCall;
+  preview(
+    request: PreviewRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PreviewResponse) => void,
+  ): ClientUnaryCall;
+  preview(
+    request: PreviewRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PreviewResponse) => void,
   ): ClientUnaryCall;
 }
 

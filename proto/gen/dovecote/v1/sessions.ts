@@ -96,7 +96,18 @@ export interface WatchMessagesRequest {
 }
 
 export interface WatchMessagesResponse {
-  update: { $case: "message"; value: ChatMessage } | { $case: "activity"; value: Activity } | undefined;
+  update: { $case: "message"; value: ChatMessage } | { $case: "activity"; value: Activity } | {
+    $case: "partial";
+    value: PartialMessage;
+  } | undefined;
+}
+
+/** The answer that is being written; each replaces the one before it, the outbound message that follows ends it. Never stored. */
+export interface PartialMessage {
+  session: string;
+  turn: string;
+  /** Markdown; empty: nothing is being written any more */
+  text: string;
 }
 
 /** What the session does right now; never stored. */
@@ -871,6 +882,9 @@ export const WatchMessagesResponse: MessageFns<WatchMessagesResponse> = {
       case "activity":
         Activity.encode(message.update.value, writer.uint32(18).fork()).join();
         break;
+      case "partial":
+        PartialMessage.encode(message.update.value, writer.uint32(26).fork()).join();
+        break;
     }
     return writer;
   },
@@ -902,6 +916,82 @@ export const WatchMessagesResponse: MessageFns<WatchMessagesResponse> = {
             }
 
             message.update = { $case: "activity", value: Activity.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.update = { $case: "partial", value: PartialMessage.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePartialMessage(): PartialMessage {
+  return { session: "", turn: "", text: "" };
+}
+
+export const PartialMessage: MessageFns<PartialMessage> = {
+  encode(message: PartialMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.turn !== "") {
+      writer.uint32(18).string(message.turn);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PartialMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePartialMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.turn = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
             continue;
           }
         }

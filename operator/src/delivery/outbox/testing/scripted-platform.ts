@@ -137,6 +137,10 @@ export async function startScriptedPlatform(address = '127.0.0.1:0'): Promise<Sc
       return { ...truth, ...double.settle(request) };
     }, onInternal),
     typing: handleUnary(async () => ({}), onInternal),
+    preview: handleUnary(
+      async () => ({ outcome: { $case: 'failed', value: { reason: 'Unsupported', message: '', afterMs: 0, maybeSent: false } } }),
+      onInternal,
+    ),
   } satisfies platform.PlatformServer);
   const bound = await listen(server, address);
   return Object.assign(double, { address: bound });
