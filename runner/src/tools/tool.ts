@@ -27,6 +27,8 @@ export interface Tool<Input = unknown> {
   readonly name: string;
   readonly description: string;
   readonly input: z.ZodType<Input>;
+  /** JSON Schema of an object, for the model, of a tool that somebody else defines; absent: made from `input` */
+  readonly inputSchema?: Readonly<Record<string, unknown>>;
   /** Run again by a resumed turn when it may have run before. false: the model is told that it was interrupted. */
   readonly repeatable: boolean;
   /** how long it may take without any sign of life, ms; absent: the turn's own limit */

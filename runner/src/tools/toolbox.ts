@@ -30,12 +30,20 @@ export class Toolbox {
   readonly #log: Log;
   readonly specs: readonly ToolSpec[];
 
-  /** `allowed`: the names of the AgentGroup's list; absent: all. */
-  constructor(tools: readonly Tool[], allowed: readonly string[] | undefined, log: Log) {
+  /**
+   * `allowed`: the names of the AgentGroup's list; absent: all. `remote` are the tools of MCP servers, each of which has a list of
+   * its own.
+   */
+  constructor(tools: readonly Tool[], allowed: readonly string[] | undefined, log: Log, remote: readonly Tool[] = []) {
     this.#log = log;
-    const kept = tools.filter((tool) => allowed === undefined || allowed.includes(tool.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+    const own = tools.filter((tool) => allowed === undefined || allowed.includes(tool.name));
+    const kept = [...own, ...remote].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.#tools = new Map(kept.map((tool) => [tool.name, tool]));
-    this.specs = kept.map(({ name, description, input }) => ({ name, description, inputSchema: jsonSchema(input) }));
+    this.specs = kept.map(({ name, description, input, inputSchema }) => ({
+      name,
+      description,
+      inputSchema: inputSchema ?? jsonSchema(input),
+    }));
   }
 
   get names(): readonly string[] {
@@ -78,13 +86,25 @@ export class Toolbox {
   }
 }
 
-/** Makes an agent's toolbox once per configuration: its schemas take longer to make than a step's other work. */
-export function toolboxes(tools: readonly Tool[], log: Log): (agent: AgentConfig) => Toolbox {
-  const made = new WeakMap<AgentConfig, Toolbox>();
+const NONE: readonly Tool[] = [];
+
+/**
+ * Makes an agent's toolbox once per configuration: its schemas take longer to make than a step's other work. `remote` gives the
+ * tools of MCP servers as they are now: the same list as long as nothing changed.
+ */
+export function toolboxes(
+  tools: readonly Tool[],
+  log: Log,
+  remote: (agent: AgentConfig) => readonly Tool[] = () => NONE,
+): (agent: AgentConfig) => Toolbox {
+  const made = new WeakMap<AgentConfig, { readonly from: readonly Tool[]; readonly toolbox: Toolbox }>();
   return (agent) => {
-    const known = made.get(agent) ?? new Toolbox(tools, agent.tools, log);
-    made.set(agent, known);
-    return known;
+    const from = remote(agent);
+    const known = made.get(agent);
+    if (known?.from === from) return known.toolbox;
+    const toolbox = new Toolbox(tools, agent.tools, log, from);
+    made.set(agent, { from, toolbox });
+    return toolbox;
   };
 }
 
