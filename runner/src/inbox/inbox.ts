@@ -8,6 +8,8 @@ import {
   checkSkew,
   type DestinationRow,
   INBOUND_MIGRATIONS,
+  type InboundAnswer,
+  type InboundContent,
   isPassing,
   type MessageInRow,
   type MetaRow,
@@ -64,6 +66,7 @@ export class Inbox {
   readonly #triggers: Statement;
   readonly #context: Statement;
   readonly #control: Statement;
+  readonly #answer: Statement;
   readonly #nextDue: Statement;
   readonly #mirror: Statement;
   readonly #highest: Statement;
@@ -97,6 +100,9 @@ export class Inbox {
       `SELECT ${columns} ${DUE} AND m.trigger = 0 AND m.seq < :before AND coalesce(a.tries, 0) BETWEEN :least AND :most AND ${SAME_PLACE} ORDER BY m.seq`,
     );
     this.#control = db.prepare(`SELECT ${columns} ${DUE} AND m.lane = 'control' ORDER BY m.seq LIMIT 50`);
+    this.#answer = db.prepare(
+      `SELECT m.seq, m.content ${DUE} AND m.lane = 'control' AND json_extract(m.content, '$.answer.questionId') = :questionId ORDER BY m.seq LIMIT 1`,
+    );
     this.#nextDue = db
       .prepare(
         `SELECT min(max(m.not_before, m.next_try_at, coalesce(a.next_try_at, 0)))
@@ -188,6 +194,13 @@ export class Inbox {
   /** Due rows of the control lane, silent ones too. */
   control(now: number): readonly DueRow[] {
     return this.#control.all({ now }) as DueRow[];
+  }
+
+  /** The first choice made on a question that no turn has read. */
+  answerTo(questionId: string, now: number): { readonly seq: number; readonly answer: InboundAnswer } | undefined {
+    const row = this.#answer.get({ questionId, now }) as Pick<MessageInRow, 'seq' | 'content'> | undefined;
+    const answer = row === undefined ? undefined : (JSON.parse(row.content) as InboundContent).answer;
+    return row === undefined || answer === undefined ? undefined : { seq: row.seq, answer };
   }
 
   /** When the earliest waiting row becomes due, ms since 1970. undefined: none waits. */

@@ -224,6 +224,14 @@ export class Outbox {
     return this.#sql('SELECT seq FROM messages_out WHERE id = ?').pluck().get(id) as number | undefined;
   }
 
+  /** When the question in that row ends, ms since 1970. undefined: there is no such row. */
+  questionExpiry(id: string): number | undefined {
+    const at = this.#sql("SELECT json_extract(content, '$.expiresAt') FROM messages_out WHERE id = ? AND kind = 'question'")
+      .pluck()
+      .get(id) as unknown;
+    return typeof at === 'number' ? at : undefined;
+  }
+
   /** Whether the turn has anything for people. */
   hasAnswered(turn: string): boolean {
     return this.#sql("SELECT 1 FROM messages_out WHERE id GLOB ? || '/*' AND id NOT GLOB '*/busy' LIMIT 1").get(turn) !== undefined;

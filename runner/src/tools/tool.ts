@@ -1,5 +1,5 @@
 /** What a tool of the model is. One file each; the toolbox lists them. */
-import type { DestinationRow } from '@dovecote/proto';
+import type { DestinationRow, InboundAnswer } from '@dovecote/proto';
 import { z } from 'zod';
 import type { PathJail } from '../files/path-jail.ts';
 import type { Clock } from '../lifecycle/clock.ts';
@@ -19,6 +19,11 @@ export interface ToolContext {
   /** Commits a row for delivery at once. Written before by the same call: its seq, and nothing else happens. */
   send(row: NewOut): number;
   written(id: string): number | undefined;
+  /**
+   * What somebody chose on a question of this call, or undefined when nobody did until then (ms since 1970; the row's own `expiresAt`
+   * counts when an earlier process asked it). Its inbound row is done with the call's result. Throws what the tool must let through.
+   */
+  waitForAnswer(questionId: string, untilMs: number): Promise<InboundAnswer | undefined>;
   /** environment of commands that the model starts */
   readonly commandEnv: Readonly<Record<string, string>>;
 }

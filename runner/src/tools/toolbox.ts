@@ -4,6 +4,7 @@ import { JailError } from '../files/path-jail.ts';
 import { TooLargeError } from '../files/text.ts';
 import { toError } from '../lifecycle/exit.ts';
 import type { Log } from '../lifecycle/log.ts';
+import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { ToolSpec } from '../providers/provider.ts';
 import { editFile } from './edit-file.ts';
 import { exec } from './exec.ts';
@@ -63,7 +64,7 @@ export class Toolbox {
 
   /**
    * Runs one call. What the model can mend comes back as an error result. Throws only what the model cannot: a full
-   * volume or broken file under the outbox.
+   * volume or broken file under the outbox, or a drain that cuts a wait (WaitCutError).
    */
   async run(name: string, input: unknown, context: ToolContext): Promise<ToolResult> {
     const tool = this.#tools.get(name);
@@ -76,7 +77,7 @@ export class Toolbox {
       return { text: await tool.run(parsed.data, context), isError: false };
     } catch (e) {
       if (e instanceof ToolError || e instanceof JailError || e instanceof TooLargeError) return failed(e.message);
-      if (isSqlite(e)) throw e; // the outbox, not the tool
+      if (isSqlite(e) || e instanceof WaitCutError) throw e; // the outbox, not the tool; the wait goes on in the next process
       if (isDiskFull(e)) return failed('The volume is full. Remove files that are not needed, then try again.');
       if (context.signal.aborted) return failed('Stopped before it ended.');
       const error = toError(e);

@@ -48,6 +48,7 @@ async function use(name: string, input: unknown, options: { rowId?: string; sign
     rowId: options.rowId ?? 't/1/t0',
     send: (row) => outbox.commit({ out: [row] }).seqs[0] ?? 0,
     written: (id) => outbox.written(id),
+    waitForAnswer: async () => undefined,
     commandEnv: { PATH: process.env['PATH'] ?? '', HOME: cell.workspace },
   });
 }

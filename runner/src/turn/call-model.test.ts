@@ -2,12 +2,13 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Inbox } from '../inbox/inbox.ts';
 import { noCrash } from '../lifecycle/crash-point.ts';
 import { silentLog } from '../lifecycle/log.ts';
+import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import { Outbox } from '../outbox/outbox.ts';
 import { type Answer, type Provider, ProviderError, type ProviderRequest } from '../providers/provider.ts';
 import { TestCell } from '../testing/cell.ts';
 import { ManualClock } from '../testing/manual-clock.ts';
 import { administratorWait } from './administrator-wait.ts';
-import { type CallOptions, callModel, RETRY_STATE, type RetryState, WaitCutError } from './call-model.ts';
+import { type CallOptions, callModel, RETRY_STATE, type RetryState } from './call-model.ts';
 
 const ANSWER: Answer = {
   type: 'answer',

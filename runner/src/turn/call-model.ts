@@ -2,6 +2,7 @@ import type { Clock } from '../lifecycle/clock.ts';
 import type { Reached } from '../lifecycle/crash-point.ts';
 import type { Log } from '../lifecycle/log.ts';
 import type { Random } from '../lifecycle/random.ts';
+import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { Outbox } from '../outbox/outbox.ts';
 import { type Answer, type Provider, ProviderError, type ProviderRequest } from '../providers/provider.ts';
 import { waitingSentence } from './sentences.ts';
@@ -23,16 +24,6 @@ export interface RetryState {
   readonly firstAt: number;
   readonly nextAt: number;
   readonly told: boolean;
-}
-
-/** The runner is told to end while it waits for the model: nothing was used, the messages become due at `nextTryAt`. */
-export class WaitCutError extends Error {
-  override readonly name = 'WaitCutError';
-  readonly nextTryAt: number;
-  constructor(nextTryAt: number) {
-    super('the wait for the model was cut by a drain');
-    this.nextTryAt = nextTryAt;
-  }
 }
 
 export interface CallDeps {
@@ -111,7 +102,7 @@ async function waitFor(retry: RetryState, options: CallOptions, { clock }: CallD
     await clock.sleep(left, AbortSignal.any([options.signal, options.drain]));
   } catch (e) {
     if (options.signal.aborted) throw options.signal.reason;
-    if (options.drain.aborted) throw new WaitCutError(retry.nextAt);
+    if (options.drain.aborted) throw new WaitCutError('the model', retry.nextAt);
     throw e;
   }
 }

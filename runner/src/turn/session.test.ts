@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import { INBOUND_MIGRATIONS, OUTBOUND_MIGRATIONS, openInboundReader, openOutboundWriter } from '@dovecote/proto';
+import { INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS, openInboundReader, openOutboundWriter } from '@dovecote/proto';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { POISON } from '../outbox/outbox.ts';
 import type { TestCell } from '../testing/cell.ts';
@@ -395,18 +395,21 @@ describe('the files', () => {
   });
 
   test('of a neighbouring schema version are worked with; two versions away is refused with exit code 78', async () => {
-    const next = { version: 2, sql: 'ALTER TABLE messages_in ADD COLUMN later TEXT; CREATE TABLE more (x INTEGER) STRICT' };
+    const [host, own] = [latest(INBOUND_MIGRATIONS), latest(OUTBOUND_MIGRATIONS)];
+    const next = { version: host + 1, sql: 'ALTER TABLE messages_in ADD COLUMN later TEXT; CREATE TABLE more (x INTEGER) STRICT' };
     const newer = running.cell({ migrations: [...INBOUND_MIGRATIONS, next] });
     newer.say('say works');
     // Its own file too: a rolled-back runner meets what the newer one migrated.
     openOutboundWriter(newer.outboundPath, [
       ...OUTBOUND_MIGRATIONS,
-      { version: 2, sql: 'ALTER TABLE messages_out ADD COLUMN later TEXT' },
+      { version: own + 1, sql: 'ALTER TABLE messages_out ADD COLUMN later TEXT' },
     ]).close();
     running.start(newer);
     await until('it is answered', () => newer.texts().length === 1);
 
-    const far = running.cell({ migrations: [...INBOUND_MIGRATIONS, next, { version: 3, sql: 'CREATE TABLE most (x INTEGER) STRICT' }] });
+    const far = running.cell({
+      migrations: [...INBOUND_MIGRATIONS, next, { version: host + 2, sql: 'CREATE TABLE most (x INTEGER) STRICT' }],
+    });
     const refused = running.start(far);
     expect((await refused.ended).code).toBe(78);
     expect(refused.log).toContain('must not touch');
@@ -414,8 +417,8 @@ describe('the files', () => {
     const farOut = running.cell();
     openOutboundWriter(farOut.outboundPath, [
       ...OUTBOUND_MIGRATIONS,
-      { version: 2, sql: 'SELECT 1' },
-      { version: 3, sql: 'SELECT 1' },
+      { version: own + 1, sql: 'SELECT 1' },
+      { version: own + 2, sql: 'SELECT 1' },
     ]).close();
     expect((await running.start(farOut).ended).code).toBe(78);
   });

@@ -1,18 +1,20 @@
 /** One run of the model loop: steps until the model has nothing more to do, each step one transaction. */
 import type { AgentConfig, Block, TurnRow } from '@dovecote/proto';
 import { type Batch, type Place, type Projection, unlessPassing } from '../inbox/inbox.ts';
+import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { NewHistory } from '../outbox/outbox.ts';
 import { renderInbound, renderNote } from '../prompts/inbound-message.ts';
 import { systemPrompt } from '../prompts/system-prompt.ts';
 import { type Answer, ProviderError, type TranscriptMessage } from '../providers/provider.ts';
 import { type AdministratorWait, administratorWait, awaitsAdministrator } from './administrator-wait.ts';
-import { callModel, RETRY_STATE, WaitCutError } from './call-model.ts';
+import { callModel, RETRY_STATE } from './call-model.ts';
 import { composeAnswer, NO_DESTINATION } from './compose-answer.ts';
 import type { Drain } from './drain.ts';
 import { loopGuard } from './loop-guard.ts';
 import { refusalSentence, STOPPED, TOO_LONG_A_TURN } from './sentences.ts';
 import type { SessionDeps } from './session-deps.ts';
 import { danglingCalls, interruptedResult, type ToolUse } from './transcript.ts';
+import { waitForAnswer } from './wait-for-answer.ts';
 
 /** `checkpointed`: cut at a step by a drain; the next process goes on with it. */
 export type TurnOutcome = 'ended' | 'checkpointed';
@@ -216,9 +218,10 @@ export class Turn {
     for (const [position, call] of calls.entries()) {
       if (this.#drain.soft.aborted) return this.#checkpoint(0);
       signal.throwIfAborted();
-      const block = await this.#runTool(call, position === 0 && this.#firstMayHaveRun, signal);
+      const used: number[] = [];
+      const block = await this.#runTool(call, position === 0 && this.#firstMayHaveRun, signal, used);
       const row: NewHistory = { turn: this.id, step: this.#steps, role: 'tool', blocks: [block] };
-      deps.outbox.commit({ history: [row] });
+      deps.outbox.commit({ history: [row], settle: { seqs: used, state: 'done', turn: this.id } });
       this.#remember([row]);
     }
     this.#firstMayHaveRun = false;
@@ -227,7 +230,8 @@ export class Turn {
     return 'next step';
   }
 
-  async #runTool(call: ToolUse & { readonly index: number }, mayHaveRun: boolean, signal: AbortSignal): Promise<Block> {
+  /** `used` takes the inbound rows that the result stands for. */
+  async #runTool(call: ToolUse & { readonly index: number }, mayHaveRun: boolean, signal: AbortSignal, used: number[]): Promise<Block> {
     const deps = this.#deps;
     const projection = deps.projection();
     const toolbox = deps.toolbox(projection.agent);
@@ -240,6 +244,7 @@ export class Turn {
       deadlineMs: deadline === undefined ? 0 : deps.clock.now() + deadline,
     });
     deps.reached('runner/mid-step');
+    const rowId = `${this.id}/${this.#steps}/t${call.index}`;
     const { text, isError } = await toolbox.run(call.name, call.input, {
       signal,
       clock: deps.clock,
@@ -247,9 +252,16 @@ export class Turn {
       outboxFiles: deps.outboxFiles,
       destinations: projection.destinations,
       replyTo: this.#replyTo,
-      rowId: `${this.id}/${this.#steps}/t${call.index}`,
+      rowId,
       commandEnv: deps.commandEnv,
       written: (id) => deps.outbox.written(id),
+      waitForAnswer: async (questionId, untilMs) => {
+        const until = deps.outbox.questionExpiry(rowId) ?? untilMs; // asked by an earlier process: its deadline still holds
+        deps.report({ phase: 'waiting', turn: this.id, activity: call.name, deadlineMs: until });
+        const found = await waitForAnswer(questionId, until, { ...deps, signal, drain: this.#drain.soft });
+        if (found !== undefined) used.push(found.seq);
+        return found?.answer;
+      },
       send: (row) => {
         const [seq = 0] = deps.outbox.commit({ out: [row] }).seqs;
         deps.reached('runner/after-send-row');
