@@ -298,6 +298,8 @@ export interface AgentConfig {
   readonly noProgressTimeoutMs: number;
   /** show the model's thinking budget as the provider allows; absent: as the provider does by itself */
   readonly thinking?: 'off' | 'adaptive';
+  /** the model API is the provider's public one, which compacts long conversations itself where the model can */
+  readonly serverCompaction?: boolean;
   /** partial answers are reported while they are written */
   readonly streaming?: boolean;
   /** sorted by name; absent: none */

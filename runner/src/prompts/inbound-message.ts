@@ -1,4 +1,4 @@
-import type { DestinationRow, InboundAttachment, InboundContent, MessageInRow, Quoted, RoutingRow } from '@dovecote/proto';
+import type { Block, DestinationRow, InboundAttachment, InboundContent, MessageInRow, Quoted, RoutingRow } from '@dovecote/proto';
 import { escapeAttribute, escapeText } from './escape.ts';
 import { placeName } from './place-name.ts';
 
@@ -46,10 +46,31 @@ function quoted(row: MessageInRow): string[] {
   return [`<quoted_message from="${escapeAttribute(quote.senderName)}"${id}>${escapeText(quote.text)}</quoted_message>`];
 }
 
+/** Types of files that models may look at, as their providers can send them. */
+const SHOWABLE = /^(?:image\/(?:jpeg|png|gif|webp)|application\/pdf)$/;
+
+/** The files of a row that the model may look at itself, beside being told of them. */
+export function attachmentBlocks(row: MessageInRow, view: InboundView): readonly Block[] {
+  const { attachments = [] } = JSON.parse(row.content) as Partial<InboundContent>;
+  return attachments
+    .filter(({ mimeType }) => SHOWABLE.test(mimeType))
+    .map(
+      (attachment): Block => ({
+        type: 'attachment',
+        path: shownPath(attachment, view),
+        mimeType: attachment.mimeType,
+        name: attachment.name,
+      }),
+    );
+}
+
 function renderAttachment(attachment: InboundAttachment, view: InboundView): string {
-  // The path is delivery's: attachments/<seq>/<safe name>. Tools know the folder under the name shown here.
-  const path = attachment.path.replace(/^attachments\//, `${view.attachmentsDir}/`);
-  return `[attachment: ${escapeText(attachment.name)} (${escapeText(attachment.mimeType)}, ${attachment.sizeBytes} bytes) at ${escapeText(path)}]`;
+  return `[attachment: ${escapeText(attachment.name)} (${escapeText(attachment.mimeType)}, ${attachment.sizeBytes} bytes) at ${escapeText(shownPath(attachment, view))}]`;
+}
+
+/** The path is delivery's: attachments/<seq>/<safe name>. Tools know the folder under the name shown here. */
+function shownPath({ path }: InboundAttachment, view: InboundView): string {
+  return path.replace(/^attachments\//, `${view.attachmentsDir}/`);
 }
 
 /** What the model is told by the system itself, inside a turn. */

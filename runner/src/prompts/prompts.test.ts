@@ -4,7 +4,7 @@ import type { DestinationRow, MessageInRow } from '@dovecote/proto';
 import { describe, expect, test } from '@jest/globals';
 import { AGENT } from '../testing/cell.ts';
 import { escapeText, unescapeText } from './escape.ts';
-import { type InboundView, MESSAGE_CHARS, renderInbound } from './inbound-message.ts';
+import { attachmentBlocks, type InboundView, MESSAGE_CHARS, renderInbound } from './inbound-message.ts';
 import { systemPrompt } from './system-prompt.ts';
 
 const GOLDEN = join(import.meta.dirname, 'golden');
@@ -157,6 +157,19 @@ describe('a message', () => {
     const [opening, ...others] = shown.match(/<[^>]*>/g) ?? [];
     expect(others).toEqual(['</message>']);
     expect(opening?.match(/ from="/g)).toHaveLength(1);
+  });
+
+  test('brings the pictures and PDFs that models can look at, beside the line that tells of them', () => {
+    const file = (name: string, mimeType: string) => ({ name, path: `attachments/4/${name}`, mimeType, sizeBytes: 7, sha256: 'x' });
+    const row = message(
+      {},
+      { attachments: [file('cat.png', 'image/png'), file('a.iso', 'application/x-iso'), file('b.pdf', 'application/pdf')] },
+    );
+    expect(attachmentBlocks(row, view)).toEqual([
+      { type: 'attachment', path: '/cell/in/attachments/4/cat.png', mimeType: 'image/png', name: 'cat.png' },
+      { type: 'attachment', path: '/cell/in/attachments/4/b.pdf', mimeType: 'application/pdf', name: 'b.pdf' },
+    ]);
+    expect(attachmentBlocks(message({}, {}), view)).toEqual([]);
   });
 
   test('that is very long is cut, and says so', () => {

@@ -25,6 +25,10 @@ export interface ProviderRequest {
   readonly messages: readonly TranscriptMessage[];
   readonly model: string | undefined;
   readonly effort: AgentConfig['effort'];
+  readonly thinking?: AgentConfig['thinking'] | undefined;
+  readonly serverCompaction?: boolean | undefined;
+  /** `title` and `summary` are about the messages and need no tool; absent: the next step of the turn */
+  readonly purpose?: 'title' | 'summary' | undefined;
   /** the turn that asks */
   readonly turn: string;
   /** how often this very call failed before, also in earlier processes */
@@ -54,6 +58,11 @@ export interface Provider {
   readonly defaultModel: string;
   /** characters of transcript that surely fit the model's context */
   readonly transcriptChars: number;
+  /**
+   * True: it shortens long conversations by itself, so the runner neither cuts nor summarises them for this agent. What it
+   * keeps of them comes as an opaque block of an answer and stands for all that is before it.
+   */
+  compactsItself(agent: AgentConfig): boolean;
   /** Throws ProviderError, or the signal's reason when aborted. */
   stream(request: ProviderRequest, options: { readonly signal: AbortSignal }): AsyncIterable<ProviderEvent>;
 }
@@ -63,6 +72,11 @@ export type TransientReason = 'RateLimited' | 'Overloaded' | 'Unavailable' | 'Ne
 /** The same call can never succeed. */
 export type PermanentReason = 'Unauthenticated' | 'Forbidden' | 'BadRequest' | 'TooLarge' | 'NoSuchModel' | 'NotConfigured';
 
+export interface ProviderErrorOptions extends ErrorOptions {
+  readonly retryAfterMs?: number | undefined;
+  readonly sentence?: string | undefined;
+}
+
 /** A provider's failure, classified once, by code. The message is for the log: people never see it. */
 export class ProviderError extends Error {
   override readonly name = 'ProviderError';
@@ -70,28 +84,22 @@ export class ProviderError extends Error {
   readonly reason: TransientReason | PermanentReason;
   /** what the provider asked for, ms */
   readonly retryAfterMs: number | undefined;
+  /** what people may read instead of our own words: only ever the proxy's, which knows budget and Secret by name */
+  readonly sentence: string | undefined;
 
-  private constructor(
-    transient: boolean,
-    reason: TransientReason | PermanentReason,
-    message: string,
-    options: ErrorOptions & { retryAfterMs?: number | undefined },
-  ) {
+  private constructor(transient: boolean, reason: TransientReason | PermanentReason, message: string, options: ProviderErrorOptions) {
     super(message, options);
     this.transient = transient;
     this.reason = reason;
     this.retryAfterMs = options.retryAfterMs;
+    this.sentence = options.sentence;
   }
 
-  static transient(
-    reason: TransientReason,
-    message: string,
-    options: ErrorOptions & { retryAfterMs?: number | undefined } = {},
-  ): ProviderError {
+  static transient(reason: TransientReason, message: string, options: ProviderErrorOptions = {}): ProviderError {
     return new ProviderError(true, reason, message, options);
   }
 
-  static permanent(reason: PermanentReason, message: string, options: ErrorOptions = {}): ProviderError {
+  static permanent(reason: PermanentReason, message: string, options: ProviderErrorOptions = {}): ProviderError {
     return new ProviderError(false, reason, message, options);
   }
 }

@@ -46,6 +46,7 @@ function provider(...failures: (ProviderError | 'hang')[]): Provider & { readonl
     name: 'scripted',
     defaultModel: 'm',
     transcriptChars: 1_000,
+    compactsItself: () => false,
     attempts,
     async *stream(request: ProviderRequest, { signal }) {
       attempts.push(request.attempt);

@@ -1,4 +1,4 @@
-/** What people read when something goes wrong. Never a provider's own text. */
+/** What people read when something goes wrong. Never a model provider's own text. */
 import type { PermanentReason, ProviderError, TransientReason } from '../providers/provider.ts';
 
 export const STOPPED = 'Stopped.';
@@ -33,5 +33,5 @@ export function waitingSentence(error: ProviderError): string {
 }
 
 export function refusalSentence(error: ProviderError): string {
-  return REFUSALS[error.reason as PermanentReason];
+  return error.sentence ?? REFUSALS[error.reason as PermanentReason];
 }

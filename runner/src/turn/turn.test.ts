@@ -55,6 +55,7 @@ class Bench {
       name: 'scripted',
       defaultModel: 'm',
       transcriptChars: 1_000_000,
+      compactsItself: () => false,
       async *stream(request) {
         requests.push(structuredClone(request));
         const reply = replies[requests.length - 1]?.(request) ?? says('(the script is over)');

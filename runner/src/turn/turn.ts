@@ -3,7 +3,7 @@ import type { AgentConfig, Block, TurnRow } from '@dovecote/proto';
 import { type Batch, type Place, type Projection, unlessPassing } from '../inbox/inbox.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { NewHistory } from '../outbox/outbox.ts';
-import { renderInbound, renderNote } from '../prompts/inbound-message.ts';
+import { attachmentBlocks, renderInbound, renderNote } from '../prompts/inbound-message.ts';
 import { systemPrompt } from '../prompts/system-prompt.ts';
 import { type Answer, ProviderError, type TranscriptMessage } from '../providers/provider.ts';
 import { type AdministratorWait, administratorWait, awaitsAdministrator } from './administrator-wait.ts';
@@ -137,6 +137,8 @@ export class Turn {
           messages: [...deps.transcript.load(this.id), ...this.#unused.history.map(({ role, blocks, turn }) => ({ role, blocks, turn }))],
           model: agent.model,
           effort: agent.effort,
+          thinking: agent.thinking,
+          serverCompaction: agent.serverCompaction,
           turn: this.id,
           interruptions: this.#interruptions,
         },
@@ -296,7 +298,7 @@ export class Turn {
           turn: this.id,
           step,
           role: 'user',
-          blocks: [{ type: 'text', text: renderInbound(row, view) }],
+          blocks: [{ type: 'text', text: renderInbound(row, view) }, ...attachmentBlocks(row, view)],
           inSeq: row.seq,
         }),
       ),

@@ -29,6 +29,8 @@ export function buildProjection(agent: AgentGroup, destinations: readonly Destin
     turnTimeoutMs: durationMs(spec.limits.turnTimeout),
     noProgressTimeoutMs: durationMs(spec.limits.noProgressTimeout),
     ...(spec.thinking !== undefined && { thinking: spec.thinking }),
+    // Another server that speaks the same API need not know its newest parts.
+    ...(spec.provider.type === 'anthropic' && { serverCompaction: spec.provider.anthropic?.baseURL === undefined }),
     streaming: spec.chat.streaming,
     ...(spec.mcpServers !== undefined && { mcpServers: mcpServers(spec.mcpServers) }),
     ...(spec.egress?.allowedHosts !== undefined && { allowedHosts: [...spec.egress.allowedHosts].sort() }),

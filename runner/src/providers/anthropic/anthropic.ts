@@ -20,6 +20,7 @@ export class AnthropicProvider implements Provider {
   readonly name = 'anthropic';
   readonly defaultModel = DEFAULT_MODEL;
   readonly transcriptChars = TRANSCRIPT_CHARS;
+  readonly compactsItself = (): boolean => false;
   readonly #client: Anthropic;
   readonly #clock: Clock;
 

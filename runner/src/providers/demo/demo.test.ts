@@ -62,6 +62,32 @@ describe('the demo provider', () => {
     expect(await textOf('recall')).toBe('I remember nothing.');
   });
 
+  test('thinks, and reports the figures that it is told to', async () => {
+    const answer = await answerOf(make(), request([user('think hm\nusage {"inputTokens":9,"cacheReadTokens":4}\nsay done')]));
+    expect(answer.blocks).toEqual([
+      { type: 'thinking', text: 'hm' },
+      { type: 'text', text: 'done' },
+    ]);
+    expect(answer.usage).toEqual({ inputTokens: 9, outputTokens: 0, cacheReadTokens: 4 });
+  });
+
+  test('gives a conversation its title, and a summary that recall can go on with', async () => {
+    const ask = async (purpose: 'title' | 'summary', ...texts: string[]): Promise<string> => {
+      const { blocks, stop } = await answerOf(make(), { ...request(texts.map(user)), purpose });
+      expect(stop).toBe('end');
+      return blocks.map((block) => (block.type === 'text' ? block.text : '')).join('');
+    };
+    expect(await ask('title', 'hello there', 'title About birds\nsay x')).toBe('About birds');
+    expect(await ask('title', 'hello there', 'say x')).toBe('hello there');
+    const summary = await ask('summary', 'remember a &lt; b', 'tool read_file {}', 'remember red');
+    expect(summary).toBe('Summary of 3 messages.\nremember a < b\nremember red');
+    expect(await textOf('recall')).toBe('I remember nothing.');
+    const escaped = summary.replace('<', '&lt;');
+    const carried = { role: 'user', turn: 't0', blocks: [{ type: 'text', text: `<summary>${escaped}</summary>` }] } as const;
+    const { blocks } = await answerOf(make(), request([carried, user('recall')]));
+    expect(blocks).toEqual([{ type: 'text', text: 'I remember: a < b, red' }]);
+  });
+
   test('passes malformed tool input on as it is', async () => {
     const { blocks } = await answerOf(make(), request([user('tool read_file {"path": oops')]));
     expect(blocks).toMatchObject([{ type: 'tool_use', input: '{"path": oops' }]);
@@ -88,6 +114,11 @@ describe('the script language', () => {
       ],
     ],
     ['a comment\nsay x', [{ op: 'say', text: 'x' }]],
+    ['think hard', [{ op: 'think', text: 'hard' }]],
+    ['title Birds', [{ op: 'title', text: 'Birds' }]],
+    ['usage {"outputTokens":2}', [{ op: 'usage', usage: { inputTokens: 0, outputTokens: 2 } }]],
+    ['usage {"outputTokens":-2}', [{ op: 'echo', text: 'usage {"outputTokens":-2}' }]],
+    ['usage {"x":2}', [{ op: 'echo', text: 'usage {"x":2}' }]],
     ['sleep well', [{ op: 'echo', text: 'sleep well' }]],
     ['tool time!', [{ op: 'echo', text: 'tool time!' }]],
     ['hang on', [{ op: 'echo', text: 'hang on' }]],

@@ -1,5 +1,5 @@
 /** The offline provider: deterministic, needs no key, follows the script in the message (see README.md). */
-import type { Block } from '@dovecote/proto';
+import type { Block, Usage } from '@dovecote/proto';
 import type { Clock } from '../../lifecycle/clock.ts';
 import { unescapeText } from '../../prompts/escape.ts';
 import { type Provider, ProviderError, type ProviderEvent, type ProviderRequest, type TranscriptMessage } from '../provider.ts';
@@ -8,6 +8,7 @@ import { type Operation, parseScript } from './script.ts';
 const SUFFIX = "(demo provider: no model is connected. Choose another provider in the agent's settings for real answers.)";
 const PROGRESS_MS = 1_000;
 const WORD_MS = 50;
+const TITLE_CHARS = 60;
 
 export interface DemoDeps {
   readonly clock: Clock;
@@ -19,6 +20,7 @@ export class DemoProvider implements Provider {
   readonly name = 'demo';
   readonly defaultModel = 'demo';
   readonly transcriptChars = 600_000;
+  readonly compactsItself = (): boolean => false;
   readonly #deps: DemoDeps;
 
   constructor(deps: DemoDeps) {
@@ -27,8 +29,14 @@ export class DemoProvider implements Provider {
 
   async *stream(request: ProviderRequest, { signal }: { readonly signal: AbortSignal }): AsyncIterable<ProviderEvent> {
     signal.throwIfAborted();
+    if (request.purpose !== undefined) {
+      yield answer(request, { said: [request.purpose === 'title' ? title(request.messages) : summary(request.messages)] });
+      return;
+    }
     const { operations, toolCalls, lastResult } = position(request);
     const said: string[] = [];
+    const thought: string[] = [];
+    let usage: Usage | undefined;
     let echoed = false;
     let faults = 0;
     let crashes = 0;
@@ -43,6 +51,15 @@ export class DemoProvider implements Provider {
           said.push(`You said: ${operation.text}`);
           yield { type: 'text', text: said.at(-1) ?? '' };
           break;
+        case 'think':
+          thought.push(operation.text);
+          yield { type: 'progress' };
+          break;
+        case 'usage':
+          usage = operation.usage;
+          break;
+        case 'title':
+          break; // what the conversation is called when somebody asks for it
         case 'remember':
           said.push(`I will remember: ${operation.text}`);
           break;
@@ -76,7 +93,7 @@ export class DemoProvider implements Provider {
           crashes += 1;
           break;
         case 'tools':
-          yield answer(request, said, operation.calls, toolCalls);
+          yield answer(request, { said, thought, usage, calls: operation.calls, before: toolCalls });
           return;
       }
     }
@@ -84,7 +101,7 @@ export class DemoProvider implements Provider {
     const told = operations.length === 0 && request.messages.at(-1)?.role === 'user';
     if (said.length === 0) said.push(told ? '<internal>nothing left to do</internal>' : 'Done.');
     if (echoed) said.push(`\n${SUFFIX}`);
-    yield answer(request, said, [], toolCalls);
+    yield answer(request, { said, thought, usage });
   }
 }
 
@@ -129,11 +146,31 @@ function script(block: Block): readonly Operation[] {
 }
 
 function recall(messages: readonly TranscriptMessage[]): string {
-  const remembered = messages
-    .filter((message) => message.role === 'user')
-    .flatMap((message) => message.blocks.flatMap(script))
-    .flatMap((operation) => (operation.op === 'remember' ? [operation.text] : []));
+  const remembered = remembers(messages);
   return remembered.length === 0 ? 'I remember nothing.' : `I remember: ${remembered.join(', ')}`;
+}
+
+/** Each X of a line `remember X`, whoever brought it: people's scripts, or a summary that stands for them. */
+function remembers(messages: readonly TranscriptMessage[]): readonly string[] {
+  const texts = messages
+    .filter(({ role }) => role === 'user')
+    .flatMap(({ blocks }) => blocks.flatMap((block) => (block.type === 'text' ? [block.text] : [])));
+  // What people wrote is escaped: the tags that are left are those of the element around it.
+  const lines = texts.flatMap((text) => unescapeText(text.replaceAll(/<[^>]*>/g, '\n')).split('\n'));
+  return [...new Set(lines.flatMap((line) => /^\s*remember\s+(\S.*?)\s*$/.exec(line)?.[1] ?? []))];
+}
+
+/** The last line `title X`, else the beginning of the first message. */
+function title(messages: readonly TranscriptMessage[]): string {
+  const operations = messages.flatMap(({ role, blocks }) => (role === 'user' ? blocks.flatMap(script) : []));
+  const titles = operations.flatMap((operation) => (operation.op === 'title' ? [operation.text] : []));
+  const [first] = operations.flatMap((operation) => ('text' in operation ? [operation.text] : [operation.op]));
+  return (titles.at(-1) ?? first ?? 'Conversation').slice(0, TITLE_CHARS);
+}
+
+/** Deterministic, and enough for `recall` to go on with. */
+function summary(messages: readonly TranscriptMessage[]): string {
+  return [`Summary of ${messages.length} messages.`, ...remembers(messages).map((what) => `remember ${what}`)].join('\n');
 }
 
 function failure({ how, retryAfterMs }: Extract<Operation, { op: 'fail' }>): ProviderError {
@@ -160,14 +197,20 @@ function failure({ how, retryAfterMs }: Extract<Operation, { op: 'fail' }>): Pro
   }
 }
 
-function answer(
-  request: ProviderRequest,
-  said: readonly string[],
-  calls: readonly { readonly name: string; readonly input: unknown }[],
-  before: number,
-): ProviderEvent {
+interface Answering {
+  readonly said: readonly string[];
+  readonly thought?: readonly string[];
+  /** instead of the stand-in */
+  readonly usage?: Usage | undefined;
+  readonly calls?: readonly { readonly name: string; readonly input: unknown }[];
+  /** calls of this turn's earlier steps */
+  readonly before?: number;
+}
+
+function answer(request: ProviderRequest, { said, thought = [], usage, calls = [], before = 0 }: Answering): ProviderEvent {
   const text = said.join('\n');
   const blocks: Block[] = [
+    ...thought.map((text): Block => ({ type: 'thinking', text })),
     ...(text === '' ? [] : [{ type: 'text', text } as const]),
     ...calls.map(
       ({ name, input }, index) => ({ type: 'tool_use', id: `demo-${request.turn}-${before + index + 1}`, name, input }) as const,
@@ -179,7 +222,7 @@ function answer(
     stop: calls.length > 0 ? 'tools' : 'end',
     model: request.model ?? 'demo',
     // Deterministic stand-ins: four characters are a token.
-    usage: { inputTokens: tokens([request.system, request.messages]), outputTokens: tokens(blocks) },
+    usage: usage ?? { inputTokens: tokens([request.system, request.messages]), outputTokens: tokens(blocks) },
   };
 }
 

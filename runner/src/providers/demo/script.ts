@@ -1,7 +1,12 @@
 /** The small language of the demo provider: one operation per line of a message. README.md is its reference. */
+import type { Usage } from '@dovecote/proto';
+
 export type Operation =
   | { readonly op: 'say'; readonly text: string }
   | { readonly op: 'echo'; readonly text: string }
+  | { readonly op: 'think'; readonly text: string }
+  | { readonly op: 'usage'; readonly usage: Usage }
+  | { readonly op: 'title'; readonly text: string }
   | { readonly op: 'stream'; readonly text: string }
   | { readonly op: 'sleep'; readonly ms: number }
   | { readonly op: 'tools'; readonly calls: readonly { readonly name: string; readonly input: unknown }[] }
@@ -32,6 +37,14 @@ function parseLine(line: string): Operation | undefined {
   switch (word) {
     case 'say':
       return rest === '' ? undefined : { op: 'say', text: rest };
+    case 'think':
+      return rest === '' ? undefined : { op: 'think', text: rest };
+    case 'title':
+      return rest === '' ? undefined : { op: 'title', text: rest };
+    case 'usage': {
+      const usage = rest.startsWith('{') ? parseUsage(input(rest)) : undefined;
+      return usage === undefined ? undefined : { op: 'usage', usage };
+    }
     case 'stream': {
       const slowly = /^slowly\s+(.+)$/s.exec(rest)?.[1];
       return slowly === undefined ? undefined : { op: 'stream', text: slowly };
@@ -71,6 +84,16 @@ function input(json: string | undefined): unknown {
   } catch {
     return json;
   }
+}
+
+const FIGURES = ['inputTokens', 'outputTokens', 'cacheReadTokens', 'cacheWriteTokens', 'reasoningTokens'] as const;
+
+/** undefined: not an object of such figures. */
+function parseUsage(value: unknown): Usage | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const entries = Object.entries(value);
+  const known = entries.every(([name, figure]) => FIGURES.some((f) => f === name) && Number.isSafeInteger(figure) && figure >= 0);
+  return known ? { inputTokens: 0, outputTokens: 0, ...(value as Partial<Usage>) } : undefined;
 }
 
 function duration(text: string): number | undefined {
