@@ -232,6 +232,8 @@ export class LocalChat {
   readonly #rows = new Map<string, Row>();
   /** What the page showed while the agent worked, in order: Thinking, Tool exec, … */
   readonly activities: string[] = [];
+  /** The texts that grew before they became answers, in order; empty where one vanished. */
+  readonly partials: string[] = [];
   #following = false;
 
   constructor(house: LocalMode, channel: string, chat: string) {
@@ -319,6 +321,8 @@ export class LocalChat {
           if (event === 'activity') {
             const { state, detail } = JSON.parse(data) as { state: string; detail: string };
             this.activities.push(`${state} ${detail}`.trim());
+          } else if (event === 'partial') {
+            this.partials.push((JSON.parse(data) as { text: string }).text);
           } else {
             const row = JSON.parse(data) as Row;
             this.#rows.set(`${row.session}/${row.seq}`, row);

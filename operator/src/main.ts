@@ -189,11 +189,12 @@ serverOptions(localOptions(program.command('chat').description('talk to an agent
         signal: ended,
         output: flags.output,
         write,
+        ...(process.stdout.isTTY && { terminal: process.stdout }),
       };
       if (flags.message !== undefined) {
         for (const { text, message } of await ask(options, flags.message, Number(flags.timeout) * 1000))
           write(flags.output === 'json' ? `${JSON.stringify(message)}\n` : `${text}\n`);
-      } else await converse(options, process.stdin, process.stdin.isTTY === true);
+      } else await converse(options, process.stdin);
     } finally {
       await started?.close();
     }

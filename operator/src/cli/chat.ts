@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline';
 import type { sessions } from '@dovecote/proto';
 import { type ApiClient, CommandError, serverSentEvents } from './api-client.ts';
+import { type TerminalSize, TerminalView } from './terminal-view.ts';
 
 export interface ChatOptions {
   readonly client: ApiClient;
@@ -12,6 +13,8 @@ export interface ChatOptions {
   readonly signal: AbortSignal;
   readonly output: 'text' | 'json';
   readonly write: (text: string) => void;
+  /** Somebody looks: answers are shown while they are written. undefined: a file or a program, which gets the answers alone. */
+  readonly terminal?: TerminalSize | undefined;
 }
 
 interface Answer {
@@ -32,8 +35,9 @@ export async function ask(options: ChatOptions, text: string, timeoutMs: number)
   if (received.refused.length > 0) throw new CommandError(received.refused.join('\n'));
   const answers: Answer[] = [];
   let mine: number | undefined;
+  const view = viewOf(options);
   try {
-    for await (const message of follow(options, signal)) {
+    for await (const message of follow(options, signal, view)) {
       if (message.eventId === received.eventId) {
         mine = message.seq;
         if (message.state === 'done' && answers.length > 0) return answers;
@@ -52,9 +56,14 @@ export async function ask(options: ChatOptions, text: string, timeoutMs: number)
       );
     throw e;
   } finally {
+    view?.show('');
     done.abort(); // leaving the loop alone does not close the connection
   }
   throw new CommandError('the stream ended before an answer came');
+}
+
+function viewOf({ terminal, output, write }: ChatOptions): TerminalView | undefined {
+  return terminal === undefined || output === 'json' ? undefined : new TerminalView(write, terminal);
 }
 
 const isFinal = (message: sessions.ChatMessage): boolean => message.state === 'delivered' && message.kind !== 'reaction';
@@ -71,51 +80,56 @@ async function send(options: ChatOptions, id: string, text: string): Promise<{ e
   });
 }
 
-/** The chat's messages from its beginning, then everything new; re-connects behind the last one seen. */
-async function* follow(
-  options: ChatOptions,
-  signal: AbortSignal,
-  onActivity?: (activity: sessions.Activity) => void,
-): AsyncGenerator<sessions.ChatMessage> {
+/**
+ * The chat's messages from its beginning, then everything new; re-connects behind the last one seen. `view` shows what is not stored:
+ * what the agent does, and the answer that it writes.
+ */
+async function* follow(options: ChatOptions, signal: AbortSignal, view?: TerminalView): AsyncGenerator<sessions.ChatMessage> {
   let cursor = '';
+  let partial = '';
   while (!signal.aborted) {
     const path = `/api/channels/${encodeURIComponent(options.channel)}/chats/${encodeURIComponent(options.chat)}/events?after=${encodeURIComponent(cursor)}`;
     for await (const { id, event, data } of serverSentEvents(await options.client.request(path, { signal }))) {
       if (id !== '') cursor = id;
       if (event === 'message') yield JSON.parse(data) as sessions.ChatMessage;
-      else onActivity?.(JSON.parse(data) as sessions.Activity);
+      else if (event === 'partial') {
+        partial = (JSON.parse(data) as sessions.PartialMessage).text;
+        view?.show(partial);
+      } else if (partial === '') view?.show(wordsOf(JSON.parse(data) as sessions.Activity));
     }
+    partial = '';
   }
 }
 
+function wordsOf({ state, detail }: sessions.Activity): string {
+  if (state === 'Idle') return '';
+  return state === 'Tool' ? `… using ${detail}` : `… ${state.toLowerCase()}`;
+}
+
 /** A conversation in the terminal, until end of input or the signal. */
-export async function converse(options: ChatOptions, input: NodeJS.ReadableStream, terminal: boolean): Promise<void> {
+export async function converse(options: ChatOptions, input: NodeJS.ReadableStream): Promise<void> {
   const lines = createInterface({ input, terminal: false });
   const shown = new Set<string>();
   const ended = new AbortController();
   const signal = AbortSignal.any([options.signal, ended.signal]);
+  const view = viewOf(options);
+  const print = (text: string): void => (view === undefined ? options.write(text) : view.print(`${text}> `));
   const show = async (): Promise<void> => {
-    for await (const message of follow(
-      options,
-      signal,
-      ({ state, detail }) =>
-        terminal && state !== 'Idle' && options.write(`\r… ${state === 'Tool' ? detail : state.toLowerCase()}\x1b[K\r`),
-    )) {
+    for await (const message of follow(options, signal, view)) {
       const key = `${message.session}/${message.seq}`;
       if (shown.has(key) || message.direction !== 'out' || !isFinal(message)) continue;
       shown.add(key);
-      options.write(options.output === 'json' ? `${JSON.stringify(message)}\n` : `\x1b[K${textOf(message)}\n`);
-      if (terminal) options.write('> ');
+      print(options.output === 'json' ? `${JSON.stringify(message)}\n` : `${textOf(message)}\n`);
     }
   };
   const showing = show();
-  if (terminal) options.write('> ');
+  view?.print('> ');
   const stop = (): void => lines.close();
   options.signal.addEventListener('abort', stop, { once: true });
   for await (const line of lines) {
     if (line.trim() === '') continue;
     const received = await send(options, options.newId(), line);
-    for (const reason of received.refused) options.write(`(${reason})\n`);
+    for (const reason of received.refused) print(`(${reason})\n`);
   }
   options.signal.removeEventListener('abort', stop);
   ended.abort();

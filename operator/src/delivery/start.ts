@@ -31,7 +31,7 @@ import { CommitLine } from './inbox/group-commit.ts';
 import { Inbox, type InboxDeps } from './inbox/inbox.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { createDeliveryMetrics } from './metrics.ts';
-import { parseLane } from './outbox/address.ts';
+import { answeredChat, parseLane } from './outbox/address.ts';
 import { createOutbox } from './outbox/outbox.ts';
 import type { OutboxLimits } from './outbox/outbox-limits.ts';
 import { hasUnfinishedTurn } from './outbox/unfinished-turn.ts';
@@ -39,6 +39,7 @@ import { Projector } from './projection/projector.ts';
 import { createResources, fillResources } from './resources.ts';
 import { serve } from './serve.ts';
 import { activityOf } from './sessions/activity.ts';
+import type { Writing } from './sessions/watch.ts';
 import { Feed } from './shard/feed.ts';
 import { openIndex } from './shard/index-db.ts';
 import { lockShard } from './shard/lock.ts';
@@ -118,6 +119,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const resources = createResources(resourcesDeps);
     const background = new Background({ log, failures: metrics.failures });
     const feed = new Feed();
+    const partials = new Feed();
     const storage = new StorageReports({ store, sessions: resources.sessions, background });
     const client = new platform.PlatformClient(deps.gatewayAddress, credentials.createInsecure(), { ...CHANNEL_OPTIONS, ...ROUND_ROBIN });
     undo.push(() => client.close());
@@ -167,9 +169,11 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
         },
         onOutbox: (session) => background.run('read', session, () => read(session)),
         onProgress: (session, progress) => wake.onProgress(session, progress),
+        onPartial: (session) => partials.changed(session),
         onDrained: (session) => wake.onGone(session),
         onDetached: (session) => {
           metrics.attached.set(hub.size);
+          partials.changed(session);
           wake.onGone(session);
         },
       },
@@ -318,6 +322,12 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
 
     const activity = (session: string): sessionsProto.Activity =>
       activityOf(session, { state: wake.state(session), queuePosition: wake.queuePosition(session), progress: hub.progress(session) });
+    const partial = (session: string): Writing | undefined => {
+      const found = hub.partial(session);
+      if (found === undefined || !cells.has(session)) return undefined;
+      const chat = answeredChat(cells.open(session), found.inReplyTo, resources.destinations, clock.now());
+      return chat && { turn: found.turnId, text: found.text, channel: chat.channel, chat: chat.chat };
+    };
     const server = await serve({
       listen: deps.listen,
       reviewer: deps.reviewer,
@@ -330,7 +340,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       maxStagedBytes: () =>
         Math.max(limits.defaultAttachmentBytes, ...resources.channels.list().map(({ metadata }) => maxAttachmentBytes(metadata.name))),
       sessionsDeps: { cells, index, drops, clock, log, wake },
-      watchDeps: { cells, index, feed, clock, activity },
+      watchDeps: { cells, index, feed, clock, activity, partials, partial },
       wake,
       outbox,
       enqueueSeconds: metrics.enqueueSeconds,

@@ -3,7 +3,7 @@
  * that is lost loses nothing, because rows are found by the poll.
  */
 
-import { type attach, INBOUND_MIGRATIONS, latest } from '@dovecote/proto';
+import { attach, INBOUND_MIGRATIONS, latest } from '@dovecote/proto';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import { callerOf, StatusError, status, toStatus } from '../../lib/grpc.ts';
@@ -29,6 +29,8 @@ export interface HubEvents {
   /** messages_out or acks have new rows */
   onOutbox(session: string): void;
   onProgress(session: string, progress: attach.Progress): void;
+  /** What it writes has changed: see `partial`. */
+  onPartial(session: string): void;
   onDrained(session: string, drained: attach.Drained): void;
   /** its stream ended, and no newer one took its place */
   onDetached(session: string): void;
@@ -50,8 +52,15 @@ interface Attached {
   readonly version: string;
   readonly endpoint: RunnerEndpoint;
   progress: attach.Progress | undefined;
+  partial: attach.PartialText | undefined;
+  /** ms since 1970 */
+  partialAt: number;
 }
 
+/** Longest partial text that is kept of a session; of a longer one its beginning. A runner that sends more fills no memory of ours. */
+const MAX_PARTIAL_CHARS = 64 * 1024;
+/** A runner sends at most ten in a second. One that sends more makes no work for everybody who watches. */
+const PARTIAL_EVERY_MS = 50;
 /** Runner processes of a session that a newer one replaced: enough to stop two from taking each other's place for ever. */
 const REMEMBERED_INSTANCES = 8;
 const HELLO_WITHIN_MS = 10_000;
@@ -77,6 +86,11 @@ export class AttachHub {
 
   progress(session: string): attach.Progress | undefined {
     return this.#attached.get(session)?.progress;
+  }
+
+  /** The answer that is being written, as far as it is known; undefined: none. */
+  partial(session: string): attach.PartialText | undefined {
+    return this.#attached.get(session)?.partial;
   }
 
   endpoint(session: string): RunnerEndpoint | undefined {
@@ -180,6 +194,8 @@ export class AttachHub {
       version: hello.runnerVersion,
       endpoint: { address: hello.containerServiceAddress, certificate: hello.containerServiceCertificate, callerSecret },
       progress: undefined,
+      partial: undefined,
+      partialAt: 0,
     });
     if (older !== undefined) {
       if (older.instance !== hello.instance) this.#retired.set(hello.session, [...retired, older.instance].slice(-REMEMBERED_INSTANCES));
@@ -196,8 +212,15 @@ export class AttachHub {
         this.#deps.events.onOutbox(session);
         return;
       case 'progress':
-        if (attached !== undefined) attached.progress = message.value;
+        if (attached !== undefined) {
+          attached.progress = message.value;
+          // The turn is over: its answer is a row by now, or never will be one.
+          if (message.value.phase === attach.Progress_Phase.IDLE) this.#writes(session, attached, undefined);
+        }
         this.#deps.events.onProgress(session, message.value);
+        return;
+      case 'partial':
+        if (attached !== undefined) this.#writes(session, attached, message.value);
         return;
       case 'drained':
         this.#deps.events.onDrained(session, message.value);
@@ -206,6 +229,20 @@ export class AttachHub {
         throw new StatusError(status.INVALID_ARGUMENT, 'hello was said before');
       default: // from a newer runner: what we do not know we do not need
     }
+  }
+
+  /** Only the newest counts, so one that comes too soon is left out: the next replaces it, or the message itself does. */
+  #writes(session: string, attached: Attached, partial: attach.PartialText | undefined): void {
+    const now = this.#deps.clock.now();
+    if (partial === undefined || partial.text === '') {
+      if (attached.partial === undefined) return;
+      attached.partial = undefined;
+    } else {
+      if (now - attached.partialAt < PARTIAL_EVERY_MS) return;
+      attached.partial = { ...partial, text: partial.text.slice(0, MAX_PARTIAL_CHARS) };
+    }
+    attached.partialAt = partial === undefined || partial.text === '' ? 0 : now;
+    this.#deps.events.onPartial(session);
   }
 
   #send(session: string, message: attach.AttachResponse, mayBeLost: boolean): boolean {

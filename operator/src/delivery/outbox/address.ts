@@ -77,6 +77,18 @@ export function resolve(
   return routing === undefined ? { outcome: 'refused', message: 'this session has no chat to answer in; name a destination' } : to(routing);
 }
 
+/** Where an answer to inbound row `inReplyTo` would go (0: to nothing in particular); undefined: nowhere, or not known yet. */
+export function answeredChat(
+  cell: Pick<Cell, 'inbound' | 'meta'>,
+  inReplyTo: number,
+  destinations: Destinations,
+  now: number,
+): (Address & { readonly replyToMessageId: string }) | undefined {
+  const row = { seq: 0, destination: null, inReplyTo: inReplyTo === 0 ? null : inReplyTo };
+  const resolved = resolve(cell, row, undefined, destinations, now);
+  return resolved.outcome === 'to' ? { ...resolved.address, replyToMessageId: resolved.replyToMessageId } : undefined;
+}
+
 function resolveDestination(agentGroup: string, name: string, destinations: Destinations): Resolved {
   const destination = destinations.byIndex('agentGroup', agentGroup).find(({ spec }) => spec.localName === name);
   if (destination === undefined || destination.metadata.deletionTimestamp !== undefined)

@@ -16,6 +16,18 @@ export interface WatchDeps {
   readonly feed: Feed;
   readonly clock: Clock;
   readonly activity: (session: string) => sessions.Activity;
+  /** Told when what a session writes has changed. */
+  readonly partials: Feed;
+  /** The answer that is being written, and the chat that it is for. */
+  readonly partial: (session: string) => Writing | undefined;
+}
+
+export interface Writing {
+  readonly turn: string;
+  /** Markdown, not empty */
+  readonly text: string;
+  readonly channel: string;
+  readonly chat: string;
 }
 
 type Call = Pick<ServerWritableStream<sessions.WatchMessagesRequest, sessions.WatchMessagesResponse>, 'write' | 'once' | 'off'>;
@@ -41,21 +53,28 @@ export async function watchMessages(
   const concerned = (): readonly string[] => (filter === undefined ? [request.session] : index.sessionsOfChat(filter.channel, filter.chat));
 
   const news = new Set<string>(concerned());
+  const writing = new Set<string>(news);
   let wake = Promise.withResolvers<void>();
-  const unsubscribe = feed.subscribe((session) => {
+  const noting = (set: Set<string>) => (session: string) => {
     if (filter === undefined && session !== request.session) return;
-    news.add(session);
+    set.add(session);
     wake.resolve();
-  });
+  };
+  const unsubscribe = [feed.subscribe(noting(news)), deps.partials.subscribe(noting(writing))];
   const stop = (): void => wake.resolve();
   signal.addEventListener('abort', stop, { once: true });
   const shown = new Map<string, string>();
+  const written = new Map<string, Writing>();
   try {
     while (!signal.aborted) {
       wake = Promise.withResolvers<void>();
       const mine = new Set(concerned());
       const now = [...news].filter((session) => mine.has(session));
       news.clear();
+      // Before the messages: a text must not come back behind the message that it became.
+      const changed = [...writing].filter((session) => mine.has(session));
+      writing.clear();
+      for (const session of changed) await showPartial(deps, session, written, filter, call, signal);
       for (const session of now) {
         await showMessages(deps, session, positions, filter, call, signal);
         const activity = deps.activity(session);
@@ -64,12 +83,32 @@ export async function watchMessages(
         shown.set(session, text);
         await write(call, { update: { $case: 'activity', value: activity } }, signal);
       }
-      if (news.size === 0 && !signal.aborted) await wake.promise;
+      if (news.size + writing.size === 0 && !signal.aborted) await wake.promise;
     }
   } finally {
-    unsubscribe();
+    for (const end of unsubscribe) end();
     signal.removeEventListener('abort', stop);
   }
+}
+
+/** The newest text alone, however many there were since this reader took the last. */
+async function showPartial(
+  { partial }: WatchDeps,
+  session: string,
+  written: Map<string, Writing>,
+  filter: ChatFilter | undefined,
+  call: Call,
+  signal: AbortSignal,
+): Promise<void> {
+  const found = partial(session);
+  const mine = filter === undefined || (found?.channel === filter.channel && found.chat === filter.chat);
+  const now = mine ? found : undefined;
+  const before = written.get(session);
+  if (now?.turn === before?.turn && now?.text === before?.text) return;
+  if (now === undefined) written.delete(session);
+  else written.set(session, now);
+  const value = { session, turn: now?.turn ?? before?.turn ?? '', text: now?.text ?? '' };
+  await write(call, { update: { $case: 'partial', value } }, signal);
 }
 
 async function showMessages(

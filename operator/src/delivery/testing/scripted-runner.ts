@@ -57,8 +57,13 @@ export class ScriptedRunner {
     });
   }
 
-  progress(phase: attach.Progress_Phase, activity = ''): void {
-    this.#send({ $case: 'progress', value: { phase, turnId: '', activity, deadlineMs: 0, atMs: 0 } });
+  progress(phase: attach.Progress_Phase, activity = '', turnId = ''): void {
+    this.#send({ $case: 'progress', value: { phase, turnId, activity, deadlineMs: 0, atMs: 0 } });
+  }
+
+  /** What its model has said so far in answer to inbound row `inReplyTo`. */
+  partial(text: string, inReplyTo = 2, turnId = 't1'): void {
+    this.#send({ $case: 'partial', value: { turnId, step: 1, inReplyTo, text } });
   }
 
   /** Answers everything that waits, each in a transaction of its own, and rings. */

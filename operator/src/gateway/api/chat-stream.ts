@@ -7,8 +7,8 @@ import type { Clock } from '../../lib/clock.ts';
 export interface ChatEvent {
   /** resumes behind this event; undefined for what is never stored */
   readonly id?: string;
-  readonly event: 'message' | 'activity';
-  readonly data: sessions.ChatMessage | sessions.Activity;
+  readonly event: 'message' | 'activity' | 'partial';
+  readonly data: sessions.ChatMessage | sessions.Activity | sessions.PartialMessage;
 }
 
 /** Where each shard's stream stands. Opaque to the page: it only gives it back. */
@@ -44,6 +44,8 @@ export async function streamChat(options: {
   /** called when nothing was emitted for so long */
   readonly keepalive: () => void;
   readonly emit: (event: ChatEvent) => void;
+  /** the page has not taken what was emitted */
+  readonly isBehind: () => boolean;
 }): Promise<void> {
   const cursors: Record<string, string> = { ...decodeCursor(options.after) };
   const ended = new AbortController();
@@ -64,6 +66,9 @@ export async function streamChat(options: {
           options.emit({ id: encodeCursor(cursors), event: 'message', data: update.value });
         } else if (update?.$case === 'activity') {
           options.emit({ event: 'activity', data: update.value });
+        } else if (update?.$case === 'partial') {
+          // A text that grows is sent whole each time: for a page that is behind only the end of it is worth its bytes.
+          if (update.value.text === '' || !options.isBehind()) options.emit({ event: 'partial', data: update.value });
         }
       }
     } finally {

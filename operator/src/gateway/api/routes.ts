@@ -159,6 +159,7 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
             clock: deps.clock,
             keepaliveMs: KEEPALIVE_MS,
             keepalive: () => write(': still here\n\n'),
+            isBehind: () => reply.raw.writableLength > 0,
             emit: ({ id, event, data }) =>
               write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`),
           });
