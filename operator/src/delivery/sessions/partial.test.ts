@@ -1,11 +1,16 @@
-import { attach, sessions } from '@dovecote/proto';
-import { credentials } from '@grpc/grpc-js';
+import { EventEmitter } from 'node:events';
+import { attach, type sessions } from '@dovecote/proto';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { systemClock } from '../../lib/clock.ts';
 import { bearer, type Metadata } from '../../lib/grpc.ts';
+import { ShardCells } from '../cells/cells.ts';
+import { makeCell, makeFolder, remove, SESSION } from '../outbox/testing/bench-cell.ts';
+import { Feed } from '../shard/feed.ts';
+import type { ShardIndex } from '../shard/index-db.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import type { ScriptedRunner } from '../testing/scripted-runner.ts';
 import { plainTokens } from '../testing/tokens.ts';
+import { watchMessages } from './watch.ts';
 
 jest.setTimeout(60_000);
 let bench: Bench;
@@ -94,26 +99,47 @@ describe('an answer that is being written', () => {
     expect([...one, ...two]).not.toContain('<for nobody>');
   });
 
-  test('a reader that stops reading gets the newest text alone, and holds up nobody', async () => {
-    const own = { 'grpc.use_local_subchannel_pool': 1 };
-    const client = new sessions.SessionsClient(bench.delivery().address, credentials.createInsecure(), own);
-    const call = client.watchMessages({ session: '', channel: 'web', chat: 'c1', afterCursor: '' }, metadata);
-    call.on('error', () => {});
-    call.pause();
-    const quick = watch('c1');
-    const texts = Array.from({ length: 40 }, (_, n) => `${n} `.padEnd(60_000, '鳩'));
-    for (const text of texts) {
-      await write(text);
-      await until(() => quick.at(-1) === `<${text}>`, 'another reader to have it');
-    }
-    const slow: string[] = [];
-    call.on('data', ({ update }: sessions.WatchMessagesResponse) => {
-      if (update?.$case === 'partial') slow.push(update.value.text);
+  test('a reader that does not read gets the newest text alone', async () => {
+    const root = makeFolder();
+    const cells = new ShardCells({ root, maxOpen: 4 });
+    makeCell(cells);
+    const [feed, partials] = [new Feed(), new Feed()];
+    let text = '1';
+    const reader = Object.assign(new EventEmitter(), {
+      taken: [] as string[],
+      write: ({ update }: sessions.WatchMessagesResponse) => {
+        if (update?.$case === 'partial') reader.taken.push(update.value.text);
+        return false; // has had enough until it says so
+      },
     });
-    call.resume();
-    await until(() => slow.at(-1) === texts.at(-1), 'the slow one to be where the others are');
-    expect(slow.length).toBeLessThan(texts.length);
-    call.cancel();
-    client.close();
+    const gone = new AbortController();
+    const watching = watchMessages(
+      {
+        cells,
+        index: {} as ShardIndex, // which only a reader by chat asks
+        feed,
+        clock: systemClock,
+        activity: () => ({ session: SESSION, state: 'Thinking', detail: '', queuePosition: 0 }),
+        partials,
+        partial: () => ({ turn: 't1', text, channel: 'web', chat: 'home' }),
+      },
+      { session: SESSION, channel: '', chat: '', afterCursor: '' },
+      reader,
+      gone.signal,
+    );
+    await until(() => reader.taken.length === 1);
+    for (const next of ['12', '123', '1234']) {
+      text = next;
+      partials.changed(SESSION);
+    }
+    await until(() => {
+      reader.emit('drain');
+      return reader.taken.length === 2;
+    });
+    expect(reader.taken).toEqual(['1', '1234']);
+    gone.abort();
+    await watching;
+    cells.close();
+    remove(root);
   });
 });

@@ -1,7 +1,6 @@
 /** One reader of conversations: what there is, then what comes. Reads only as fast as the reader takes: nothing piles up for a slow one. */
 
 import { isPassing, type sessions } from '@dovecote/proto';
-import type { ServerWritableStream } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import type { Cells } from '../cells/cells.ts';
@@ -30,7 +29,13 @@ export interface Writing {
   readonly chat: string;
 }
 
-type Call = Pick<ServerWritableStream<sessions.WatchMessagesRequest, sessions.WatchMessagesResponse>, 'write' | 'once' | 'off'>;
+/** A gRPC stream, as far as it is used. */
+interface Call {
+  /** False: no more until `drain`. */
+  write(response: sessions.WatchMessagesResponse): boolean;
+  once(event: 'drain', listener: () => void): unknown;
+  off(event: 'drain', listener: () => void): unknown;
+}
 
 const PAGE = 100;
 /** A read that met a commit succeeds a moment later. */
