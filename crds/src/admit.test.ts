@@ -18,6 +18,7 @@ describe('admit', () => {
       effort: 'medium',
       idleTimeout: '10m',
       shards: { count: 1 },
+      chat: { streaming: true, toolLine: true },
       limits: { maxAwake: 3, maxSteps: 50, turnTimeout: '30m', noProgressTimeout: '120s', storage: '1Gi' },
     });
   });

@@ -12,6 +12,16 @@ export const ConditionType = {
   ShardsAssigned: 'ShardsAssigned',
   /** On AgentGroup and Channel. True: the Secret and its keys exist. False: they do not. Absent: none is needed (demo, local). */
   CredentialsFound: 'CredentialsFound',
+  /**
+   * On AgentGroup. True: the Secrets that its MCP servers need exist. False: one does not; that server is refused until it does, the agent
+   * answers all the same and stays Ready. Absent: none is needed.
+   */
+  McpCredentialsFound: 'McpCredentialsFound',
+  /**
+   * On AgentGroup. True: its budget has something left. False: it is used up, and its messages wait for the next period or a larger one; that is
+   * no fault, so Ready stays. Absent: it has no budget, or nothing was used under it yet.
+   */
+  WithinBudget: 'WithinBudget',
   /** On Channel. True: the platform answers us, now. False: it does not; the gateway keeps trying. Absent: no gateway has tried yet. */
   Connected: 'Connected',
   /** On MessagingGroup and Destination. True: every object it names exists. False: one does not; heals by itself. Absent: not looked up yet. */
@@ -41,12 +51,18 @@ export const Reason = {
   /** ShardsAssigned=False, Ready=False: there are fewer shards than the AgentGroup asks for. */
   NoShard: 'NoShard',
 
-  /** CredentialsFound=True, RefsResolved=True: what is named exists. */
+  /** CredentialsFound=True, McpCredentialsFound=True, RefsResolved=True: what is named exists. */
   Found: 'Found',
-  /** CredentialsFound=False, Ready=False: the Secret does not exist. */
+  /** CredentialsFound=False, Ready=False; McpCredentialsFound=False: the Secret does not exist. */
   SecretMissing: 'SecretMissing',
-  /** CredentialsFound=False, Ready=False: the Secret lacks a key. */
+  /** CredentialsFound=False, Ready=False; McpCredentialsFound=False: the Secret lacks a key. */
   SecretKeyMissing: 'SecretKeyMissing',
+  /** WithinBudget=True: more than a fifth is left. */
+  BudgetLeft: 'BudgetLeft',
+  /** WithinBudget=True: four fifths or more are used. */
+  BudgetLow: 'BudgetLow',
+  /** WithinBudget=False: it is used up; the message says until when. */
+  BudgetExhausted: 'BudgetExhausted',
   /** RefsResolved=False, Ready=False: an object that is named does not exist. */
   ReferenceMissing: 'ReferenceMissing',
 

@@ -42,6 +42,8 @@ const DESTINATION = { agentGroupRef: 'triage', localName: 'ops', target: { type:
 const BARE_SESSION = { agentGroupRef: 'triage', agentGroupUid: 'u1', shard: 'shard-0', scope: 'slack/C1' };
 const SESSION = { ...BARE_SESSION, channelRef: 'slack', chatId: 'C1', thread: 'T1' };
 const CONDITION = { type: 'Ready', status: 'True', reason: 'Accepted', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
+const STDIO = { name: 'files', type: 'stdio', stdio: { command: ['mcp-files', '/workspace'] } };
+const HTTP = { name: 'tickets', type: 'http', http: { url: 'https://mcp.example.com/v1' } };
 const engage = (how: Json): Json => ({ ...CHAT, agents: [{ agentGroupRef: 'triage', engage: how }] });
 
 const SPEC: Record<KindName, Json> = {
@@ -156,6 +158,74 @@ export const refused: readonly RefusedCase[] = [
     'a label value with a blank',
     { ...DEMO, podLabels: { a: 'b c' } },
     `spec.podLabels.a: Invalid value: "b c": spec.podLabels.a in body should match '^([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?)?$'`,
+  ),
+  create(
+    'AgentGroup',
+    'an MCP server in the Pod without its program',
+    { ...DEMO, mcpServers: [{ name: 'files', type: 'stdio' }] },
+    "spec.mcpServers[0].stdio: Required value: must be set when type is 'stdio'",
+  ),
+  create(
+    'AgentGroup',
+    'an MCP server elsewhere without its address',
+    { ...DEMO, mcpServers: [{ name: 'tickets', type: 'http' }] },
+    "spec.mcpServers[0].http: Required value: must be set when type is 'http'",
+  ),
+  create(
+    'AgentGroup',
+    'MCP servers with the block of the other type',
+    {
+      ...DEMO,
+      mcpServers: [
+        { ...STDIO, http: HTTP.http },
+        { ...HTTP, stdio: STDIO.stdio },
+      ],
+    },
+    "spec.mcpServers[0].http: Forbidden: may only be set when type is 'http', not 'stdio'",
+    "spec.mcpServers[1].stdio: Forbidden: may only be set when type is 'stdio', not 'http'",
+  ),
+  create(
+    'AgentGroup',
+    'a variable of an MCP server that no shell takes',
+    { ...DEMO, mcpServers: [{ ...STDIO, stdio: { ...STDIO.stdio, env: { 'A-B': 'x' } } }] },
+    'spec.mcpServers[0].stdio.env: Invalid value: "object": keys must have 1 to 128 characters and match ^[A-Za-z_][A-Za-z0-9_]*$',
+  ),
+  create(
+    'AgentGroup',
+    'an MCP server with a token in its URL',
+    { ...DEMO, mcpServers: [{ ...HTTP, http: { url: 'https://mcp.example.com/?token=secret' } }] },
+    'spec.mcpServers[0].http.url: Invalid value: "string": must be an http:// or https:// URL without user, query or fragment',
+  ),
+  create(
+    'AgentGroup',
+    'the timeout of an MCP server is no duration',
+    { ...DEMO, mcpServers: [{ ...STDIO, timeout: '60' }] },
+    'spec.mcpServers[0].timeout: Invalid value: "string": must be a duration such as 500ms, 90s or 1h30m',
+  ),
+  create(
+    'AgentGroup',
+    'the timeout of an MCP server is too long',
+    { ...DEMO, mcpServers: [{ ...STDIO, timeout: '2h' }] },
+    'spec.mcpServers[0].timeout: Invalid value: "string": must be between 1s and 1h, not 2h',
+  ),
+  create(
+    'AgentGroup',
+    'an MCP server twice',
+    { ...DEMO, mcpServers: [STDIO, STDIO] },
+    'spec.mcpServers[1]: Duplicate value: {"name":"files"}',
+  ),
+  create(
+    'AgentGroup',
+    'a host with its scheme',
+    { ...DEMO, egress: { allowedHosts: ['https://example.com'] } },
+    `spec.egress.allowedHosts[0]: Invalid value: "https://example.com": spec.egress.allowedHosts[0] in body should match '^([*][.])?[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$'`,
+  ),
+  create('AgentGroup', 'a budget without a limit', { ...DEMO, budget: {} }, 'spec.budget: Required value: must limit tokens or cost'),
+  create(
+    'AgentGroup',
+    'a limit on cost without prices',
+    { ...DEMO, budget: { cost: '10' } },
+    'spec.budget.prices: Required value: must be set when cost is limited',
   ),
   create('AgentGroup', 'a required field is missing', {}, 'spec.provider: Required value', NOT_CHECKED),
   create(
@@ -616,7 +686,22 @@ export const admitted: readonly AdmittedCase[] = [
     image: 'localhost/runner:1',
     runtimeClassName: 'runc',
     podLabels: { 'example.com/team': 'birds', empty: '' },
+    thinking: 'adaptive',
+    mcpServers: [
+      { ...STDIO, stdio: { ...STDIO.stdio, env: { LOG_LEVEL: 'debug', empty: '' } }, tools: ['read'], timeout: '1h' },
+      { ...HTTP, http: { ...HTTP.http, headers: [{ name: 'Authorization', prefix: 'Bearer ', secretRef: { name: 'tickets' } }] } },
+    ],
+    skills: [{ configMapRef: 'release-notes' }],
+    egress: { allowedHosts: ['example.com', '*.example.org', 'registry.example.com:8443', '192.0.2.7'] },
+    budget: {
+      period: 'Week',
+      tokens: 5_000_000,
+      cost: '25.50',
+      prices: [{ model: 'claude-', input: '3', output: '15', cacheRead: '0.30', cacheWrite: '3.75' }],
+    },
+    chat: { streaming: false, toolLine: false },
   }),
+  admit('AgentGroup', 'a budget of tokens alone', { ...DEMO, budget: { tokens: 1 } }),
   admit('AgentGroup', 'the demo provider with its block', { provider: { type: 'demo', demo: {} } }),
   change('AgentGroup', 'a change', DEMO, {
     ...DEMO,

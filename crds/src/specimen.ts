@@ -22,10 +22,11 @@ const WRONG = fc.constantFrom<unknown>(
   ['a', 'a'],
   { a: 'b' },
 );
-const WORDS = ['a', 'x1', 'triage', 'K', '😀😀', '/p'];
+const WORDS = ['a', 'x1', 'triage', 'K', '😀😀', '/p', '7', '0.25'];
+const URLS = ['https://x/y', 'http://[::1]:1'];
 const wordsFor = (field: string): string[] => {
-  if (field.endsWith('Timeout')) return ['5m', '1h30m', '90s'];
-  if (field.endsWith('URL')) return ['https://x/y', 'http://[::1]:1'];
+  if (/timeout$/i.test(field)) return ['5m', '1h30m', '90s'];
+  if (/url$/i.test(field)) return URLS;
   return field === 'pattern' ? ['deploy', '(?i)a+', '(a', 'a)', '[z-a]', 'a{3,1}', '(?=a)'] : WORDS;
 };
 
