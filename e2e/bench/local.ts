@@ -7,6 +7,7 @@ import { demoAgent } from '../harness/objects.ts';
 import { seeded } from '../harness/seeded.ts';
 import { slackChats } from '../harness/slack-house.ts';
 import { until } from '../harness/until.ts';
+import { floor } from './floor.ts';
 import { percentile, type Result, summarise } from './sample.ts';
 import { SlackShaped } from './slack-shaped.ts';
 
@@ -19,22 +20,27 @@ export async function warmOverhead(blocks: number, samples: number): Promise<Res
   const slack = await SlackShaped.start();
   const overhead: number[] = [];
   const acknowledged: number[] = [];
+  const bare: number[] = [];
+  const gap = (): Promise<void> => pause(10 + random() * 490);
   for (let block = 0; block < blocks; block += 1) {
     const house = await slack.house({ ...demoAgent('helper'), ...slackChats() });
     await slack.connected(house);
     for (let n = 0; n < 5; n += 1) await slack.roundTrip(house, 'CWARM', `first-${block}-${n}.`);
     for (let n = 0; n < samples; n += 1) {
-      await pause(10 + random() * 490);
+      await gap();
       const word = `w-${block}-${n}.`;
       const began = performance.now();
       acknowledged.push(await slack.say(house, 'CWARM', `say ${word}`));
       overhead.push((await slack.arrival(word)) - began);
     }
     await house.dispose();
+    bare.push(...(await floor(samples, gap))); // between the blocks: what else the machine does meets both alike
   }
   await slack.close();
   return [
     summarise('warm: event sent to platform called', 'ms', overhead),
+    summarise('warm: the same over four bare processes', 'ms', bare),
+    summarise('warm: ratio of the two', 'ratio', [percentile(overhead, 0.5) / percentile(bare, 0.5)]),
     summarise('warm: event sent to acknowledged', 'ms', acknowledged),
   ];
 }

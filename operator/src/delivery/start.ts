@@ -260,13 +260,13 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       events: metrics.events,
       maxAttachmentBytes,
       maxMessageAttachmentBytes: limits.maxMessageAttachmentBytes,
-      fill: (inbound, agent, scope) => void projector.fill(inbound, agent, scope),
-      onAppended: (session, rows) => {
+      fill: ({ inbound, meta }, agent) => void projector.fill(inbound, agent, meta.scope),
+      ring: (session) => wake.ring(session),
+      onAppended: (session, rows, rang) => {
         try {
-          // The doorbell first: everything else may come while the runner reads.
           if (rows.some(({ trigger }) => trigger)) {
             wake.active(session);
-            wake.request(session);
+            if (!rang) wake.request(session);
           }
           refresh(session);
           for (const { message } of rows)

@@ -164,8 +164,6 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
       registry,
       reached,
       kubeMetrics,
-      // One process: whoever held the Lease is gone, or this store could not have been opened.
-      leaseTimes: { leaseMs: 1_000, renewDeadlineMs: 600, retryMs: 200 },
     });
     closing.push(() => controller.close());
 

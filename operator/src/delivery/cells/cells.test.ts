@@ -33,7 +33,7 @@ afterEach(() => {
 
 describe('cells', () => {
   test('making one twice makes one, and what it begins with is in its first commit', () => {
-    const first = cells.create(cell('a'), (db) => db.exec("INSERT INTO agent (id, config, hash) VALUES (1, '{}', 'h')"));
+    const first = cells.create(cell('a'), ({ inbound }) => inbound.exec("INSERT INTO agent (id, config, hash) VALUES (1, '{}', 'h')"));
     expect(first.meta).toMatchObject({ session: 'a', scope: 'web/c1', title: null });
     const again = cells.create({ ...cell('a'), scope: 'other' }, () => {
       throw new Error('not made again');

@@ -18,19 +18,14 @@ import {
 } from '@dovecote/proto';
 import type { Database } from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
-import { type Fill, makeCell, type NewCell } from './create.ts';
+import { type CellRows, type Fill, makeCell, type NewCell } from './create.ts';
 import { prepared } from './statements.ts';
 
 /**
  * One open session. Good until the caller's next await: afterwards ask `Cells.open` again (a map lookup), because a cell that
  * nobody has pinned may have been closed meanwhile.
  */
-export interface Cell {
-  readonly session: string;
-  readonly paths: CellPaths;
-  readonly meta: MetaRow;
-  /** Delivery's own file, for writing. */
-  readonly inbound: Database;
+export interface Cell extends CellRows {
   /**
    * The runner's file, read-only; undefined until the runner has made it. One handle, kept. Read it through `readOutbound`.
    * Throws HostileFileError, SchemaSkewError, or SQLite's errors (`isPassing` tells which pass by themselves).

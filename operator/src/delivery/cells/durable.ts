@@ -16,14 +16,14 @@ export function syncFolder(path: string): void {
 
 /** Makes the folder and what is missing above it, each durable in its parent. An existing one is left as it is. */
 export function makeFolder(path: string): void {
-  makeFolders('/', [path]);
+  for (const parent of growFolders('/', [path])) syncFolder(parent);
 }
 
-/** The same for several folders below `top`, which exists: each parent is synced once. */
-export function makeFolders(top: string, paths: readonly string[]): void {
+/** Makes several folders below `top`, which exists. They are durable when each of the folders that this returns has been synced. */
+export function growFolders(top: string, paths: readonly string[]): ReadonlySet<string> {
   const grown = new Set<string>();
   for (const path of paths) make(path, top, grown);
-  for (const parent of grown) syncFolder(parent);
+  return grown;
 }
 
 function make(path: string, top: string, grown: Set<string>): void {

@@ -1,7 +1,7 @@
 /** The one place that adds rows to messages_in. */
 import type { InboundContent, MessageInRow, Quoted } from '@dovecote/proto';
 import { toError } from '../../lib/errors.ts';
-import type { Cell } from '../cells/cells.ts';
+import type { CellRows } from '../cells/create.ts';
 import { nextSeq } from '../cells/next-seq.ts';
 import { prepared } from '../cells/statements.ts';
 import { type AttachmentLimits, claimAttachments } from './claim-attachments.ts';
@@ -26,7 +26,7 @@ export interface AppendContext {
  * Appends in one transaction. A message that cannot be stored for a reason of its own (an attachment that is gone) fails alone;
  * anything else (a full volume) is thrown, and then nothing was stored.
  */
-export function appendBatch(cell: Cell, messages: readonly NewMessage[], context: AppendContext): readonly Outcome<Appended>[] {
+export function appendBatch(cell: CellRows, messages: readonly NewMessage[], context: AppendContext): readonly Outcome<Appended>[] {
   return cell.inbound
     .transaction(() => {
       const outcomes = messages.map((message): Outcome<Appended> => {
@@ -51,17 +51,17 @@ export function appendBatch(cell: Cell, messages: readonly NewMessage[], context
     .immediate();
 }
 
-function findEvent(cell: Cell, eventId: string): number | undefined {
+function findEvent(cell: CellRows, eventId: string): number | undefined {
   return prepared(cell.inbound, 'SELECT seq FROM messages_in WHERE event_id = ?').pluck().get(eventId) as number | undefined;
 }
 
 /** An earlier message of this very chat and thread called the agent. Silent context engages nobody. */
-function isEngaged(cell: Cell, { channel, chat, thread }: NewMessage): boolean {
+function isEngaged(cell: CellRows, { channel, chat, thread }: NewMessage): boolean {
   const sql = 'SELECT 1 FROM messages_in WHERE trigger = 1 AND channel IS ? AND chat IS ? AND thread IS ? LIMIT 1';
   return prepared(cell.inbound, sql).get(channel, chat, thread) !== undefined;
 }
 
-function contentOf(cell: Cell, seq: number, message: NewMessage, { staging, limits }: AppendContext): InboundContent {
+function contentOf(cell: CellRows, seq: number, message: NewMessage, { staging, limits }: AppendContext): InboundContent {
   const { attachments, errors } = claimAttachments(cell.paths.in, staging, seq, message.attachments, limits(message));
   const attachmentErrors = [...message.attachmentErrors, ...errors];
   return {
@@ -71,7 +71,7 @@ function contentOf(cell: Cell, seq: number, message: NewMessage, { staging, limi
   };
 }
 
-function insert(cell: Cell, seq: number, message: NewMessage, trigger: boolean, content: InboundContent, now: number): void {
+function insert(cell: CellRows, seq: number, message: NewMessage, trigger: boolean, content: InboundContent, now: number): void {
   prepared(
     cell.inbound,
     `INSERT INTO messages_in (seq, event_id, lane, kind, trigger, channel, chat, thread, sender, sender_name, platform_message_id,
@@ -99,14 +99,14 @@ function insert(cell: Cell, seq: number, message: NewMessage, trigger: boolean, 
   } satisfies Omit<MessageInRow, 'status' | 'tries' | 'next_try_at' | 'last_error'>);
 }
 
-function quotedOf(cell: Cell, message: NewMessage, quoted: NonNullable<NewMessage['quoted']>): Quoted {
+function quotedOf(cell: CellRows, message: NewMessage, quoted: NonNullable<NewMessage['quoted']>): Quoted {
   const seq = findPlatformMessage(cell, message.channel, message.chat, quoted.platformMessageId);
   return { senderName: quoted.senderName, text: quoted.text, ...(seq !== undefined && { seq }) };
 }
 
 /** The row that the platform knows under this id in this chat: one of ours, or one that was sent. */
 export function findPlatformMessage(
-  cell: Cell,
+  cell: CellRows,
   channel: string | null,
   chat: string | null,
   platformMessageId: string,
@@ -119,7 +119,7 @@ export function findPlatformMessage(
 }
 
 /** A session about everything answers where it was last called. The others' reply address never changes. */
-function followChat(cell: Cell, { channel, chat, thread }: NewMessage): void {
+function followChat(cell: CellRows, { channel, chat, thread }: NewMessage): void {
   if (cell.meta.scope !== '*' || channel === null || chat === null) return;
   prepared(
     cell.inbound,

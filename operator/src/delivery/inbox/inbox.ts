@@ -8,13 +8,14 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
+import type { CellRows } from '../cells/create.ts';
 import type { VolumeSpace } from '../shard/space.ts';
 import { type Appended, appendBatch } from './append.ts';
 import { dropStaged } from './claim-attachments.ts';
 import type { Drops } from './drops.ts';
 import { type CommitLine, GroupCommit } from './group-commit.ts';
 import { type NewMessage, parseEnqueue } from './new-message.ts';
-import { agentOnShard, type ResolveDeps, resolveSession } from './resolve-session.ts';
+import { agentOnShard, type Place, type ResolveDeps, resolveSession } from './resolve-session.ts';
 
 export interface AppendedRow {
   readonly seq: number;
@@ -34,9 +35,13 @@ export interface InboxDeps extends ResolveDeps {
   /** bytes; of one attachment on that Channel */
   readonly maxAttachmentBytes: (channel: string | null) => number;
   readonly maxMessageAttachmentBytes: number;
-  /** After the answer: ring, wake, notify. Must not throw. */
-  readonly onAppended: (session: string, rows: readonly AppendedRow[]) => void;
+  /** Rings the session's runner. False: none listens. Must not throw. */
+  readonly ring: (session: string) => boolean;
+  /** After the answer: wake (its runner was rung when `rang`), notify. Must not throw. */
+  readonly onAppended: (session: string, rows: readonly AppendedRow[], rang: boolean) => void;
 }
+
+type Outcomes = ReturnType<typeof appendBatch>;
 
 const FULL = 'the volume is full; the event was not stored, send it again later';
 
@@ -54,8 +59,9 @@ export class Inbox {
     const message = parseEnqueue(request);
     const agent = await agentOnShard(deps, request.agentGroup);
     if (deps.space.full) throw new StatusError(status.RESOURCE_EXHAUSTED, FULL);
-    const session = this.#orFull(() => resolveSession(deps, agent, request.scope));
-    const appended = await this.append(session, message);
+    const place = resolveSession(deps, agent, request.scope);
+    const { session } = place;
+    const appended = await this.#append(place, message);
     deps.events.inc({ outcome: appended.outcome });
     switch (appended.outcome) {
       case 'stored':
@@ -84,33 +90,57 @@ export class Inbox {
   }
 
   /** Adds a row to a session that exists. Resolves when it is durable. Throws StatusError RESOURCE_EXHAUSTED for a full volume. */
-  async append(session: string, message: NewMessage): Promise<Appended> {
+  append(session: string, message: NewMessage): Promise<Appended> {
+    return this.#append({ session }, message);
+  }
+
+  async #append(place: Place, message: NewMessage): Promise<Appended> {
+    const { session } = place;
     let batch = this.#batches.get(session);
     if (batch === undefined) {
-      batch = new GroupCommit(this.#deps.line, (messages) => this.#commit(session, messages));
+      batch = new GroupCommit(this.#deps.line, (messages) => this.#commit(place, messages));
       this.#batches.set(session, batch);
     }
     return batch.add(message);
   }
 
-  #commit(session: string, messages: readonly NewMessage[]) {
+  #commit({ session, begin }: Place, messages: readonly NewMessage[]) {
     const deps = this.#deps;
     this.#batches.delete(session); // the next turn's first message begins anew; else idle sessions would pile up here
-    const outcomes = this.#orFull(() =>
-      appendBatch(deps.cells.open(session), messages, {
-        staging: deps.staging,
-        now: deps.clock.now(),
-        limits: ({ channel }) => ({ maxBytes: deps.maxAttachmentBytes(channel), maxMessageBytes: deps.maxMessageAttachmentBytes }),
-        beforeCommit: () => deps.reached('delivery/before-commit'),
-      }),
-    );
+    const outcomes = this.#orFull(() => {
+      const append = (cell: CellRows): Outcomes =>
+        appendBatch(cell, messages, {
+          staging: deps.staging,
+          now: deps.clock.now(),
+          limits: ({ channel }) => ({ maxBytes: deps.maxAttachmentBytes(channel), maxMessageBytes: deps.maxMessageAttachmentBytes }),
+          beforeCommit: () => deps.reached('delivery/before-commit'),
+        });
+      // Made by an earlier batch, if several messages found no cell before the first of them was stored.
+      return begin === undefined || deps.cells.has(session) ? append(deps.cells.open(session)) : this.#begin(begin, append);
+    });
     deps.reached('delivery/after-commit-before-answer');
+    // Before the answers: the runner reads while they are written.
+    const rang = outcomes.some((outcome) => 'value' in outcome && outcome.value.outcome === 'stored' && outcome.value.trigger)
+      ? deps.ring(session)
+      : false;
     // The next turn: by then the answers of this one are on their way.
-    setImmediate(() => this.#afterAnswer(session, messages, outcomes));
+    setImmediate(() => this.#afterAnswer(session, messages, outcomes, rang));
     return outcomes;
   }
 
-  #afterAnswer(session: string, messages: readonly NewMessage[], outcomes: ReturnType<typeof appendBatch>): void {
+  /** A new session and its first messages are one file: a sync each would make the first message of a chat the slowest. */
+  #begin({ cell, agent }: NonNullable<Place['begin']>, append: (cell: CellRows) => Outcomes): Outcomes {
+    const deps = this.#deps;
+    let outcomes: Outcomes = [];
+    const { meta } = deps.cells.create(cell, (rows) => {
+      deps.fill(rows, agent);
+      outcomes = append(rows);
+    });
+    deps.index.add(meta);
+    return outcomes;
+  }
+
+  #afterAnswer(session: string, messages: readonly NewMessage[], outcomes: Outcomes, rang: boolean): void {
     this.#deps.reached('delivery/after-answer-before-wake');
     const rows: AppendedRow[] = [];
     messages.forEach((message, i) => {
@@ -119,7 +149,7 @@ export class Inbox {
       if (message.attachments.length > 0) dropStaged(this.#deps.staging, message.attachments);
       if (outcome.value.outcome === 'stored') rows.push({ seq: outcome.value.seq, trigger: outcome.value.trigger, message });
     });
-    if (rows.length > 0) this.#deps.onAppended(session, rows);
+    if (rows.length > 0) this.#deps.onAppended(session, rows, rang);
   }
 
   /** A full volume is an answer, not a fault: the platform sends the event again. */

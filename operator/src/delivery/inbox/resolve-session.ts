@@ -1,10 +1,10 @@
 /** From (agent, scope) to the session that its messages go to, made when there is none. */
 import type { AgentGroup, Session } from '@dovecote/crds';
-import type { Database } from 'better-sqlite3';
 import type { Clock } from '../../lib/clock.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import { sessionName } from '../../lib/session-name.ts';
 import type { Cells } from '../cells/cells.ts';
+import type { CellRows, NewCell } from '../cells/create.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import { checkText } from './new-message.ts';
 
@@ -18,7 +18,13 @@ export interface ResolveDeps {
   readonly sessions: { get(name: string): Session | undefined };
   readonly clock: Clock;
   /** What a new cell begins with: its projections. */
-  readonly fill: (inbound: Database, agent: AgentGroup, scope: string) => void;
+  readonly fill: (cell: CellRows, agent: AgentGroup) => void;
+}
+
+/** Where a message goes. `begin`: the session has no cell yet; the first message is written into it as it is made. */
+export interface Place {
+  readonly session: string;
+  readonly begin?: { readonly cell: NewCell; readonly agent: AgentGroup };
 }
 
 /**
@@ -43,12 +49,12 @@ export function findSession({ index }: Pick<ResolveDeps, 'index'>, agent: AgentG
   return index.active(agent.metadata.uid, scope)?.session;
 }
 
-/** The scope's session, its cell made if need be. Throws StatusError FAILED_PRECONDITION when its cell is lost. */
-export function resolveSession(deps: ResolveDeps, agent: AgentGroup, scope: string): string {
-  const { cells, index, clock } = deps;
+/** The scope's session. Throws StatusError FAILED_PRECONDITION when its cell is lost. */
+export function resolveSession(deps: ResolveDeps, agent: AgentGroup, scope: string): Place {
+  const { cells, clock } = deps;
   const found = findSession(deps, agent, scope);
   const session = found ?? sessionName(agent.metadata.name, agent.metadata.uid, scope, 1);
-  if (found !== undefined && cells.has(session)) return session;
+  if (found !== undefined && cells.has(session)) return { session };
   // A Session whose cell is gone has lost its conversation: to begin it anew in silence would hide that.
   if (found !== undefined || deps.sessions.get(session) !== undefined) {
     throw new StatusError(
@@ -56,18 +62,14 @@ export function resolveSession(deps: ResolveDeps, agent: AgentGroup, scope: stri
       `the cell of session ${session} is gone from the volume of shard ${deps.shard}; restore it, or delete the Session to begin anew`,
     );
   }
-  const { meta } = cells.create(
-    {
-      session,
-      agent_group: agent.metadata.name,
-      agent_group_uid: agent.metadata.uid,
-      scope,
-      generation: 1,
-      type: 'Chat',
-      created_at: clock.now(),
-    },
-    (inbound) => deps.fill(inbound, agent, scope),
-  );
-  index.add(meta);
-  return session;
+  const cell = {
+    session,
+    agent_group: agent.metadata.name,
+    agent_group_uid: agent.metadata.uid,
+    scope,
+    generation: 1,
+    type: 'Chat',
+    created_at: clock.now(),
+  };
+  return { session, begin: { cell, agent } };
 }

@@ -117,6 +117,12 @@ export class Wake {
     this.#activeAt.set(session, this.#deps.clock.now());
   }
 
+  /** Tells the runner of a session that is awake and stays so. False: it must be asked for. */
+  ring(session: string): boolean {
+    if (!this.#awake.has(session) || this.#leaving.has(session) || !this.#deps.hub.isAttached(session)) return false;
+    return this.#deps.hub.ring(session, this.#highestSeq(session));
+  }
+
   /** A message of the session is due. Never throws, waits for nothing; doing it again is harmless. */
   request(session: string): void {
     const { sessions, storage, hub, clock } = this.#deps;

@@ -47,6 +47,7 @@ type Writing = Call & { readonly fieldManager: string };
 /** Pods without a grace period of their own get this many seconds, as in a cluster. */
 const DEFAULT_GRACE_SECONDS = 30;
 const EVENTS = 'events.events.k8s.io';
+const LEASES = 'leases.coordination.k8s.io';
 const EVENT_TTL_MS = 3_600_000;
 
 export class EmbeddedStore implements ResourceStore {
@@ -65,6 +66,8 @@ export class EmbeddedStore implements ResourceStore {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#db = new Database(options.path);
+    // Whoever held a Lease is gone, or the file could not have been opened: its end need not be waited for.
+    for (const { metadata } of this.#db.list(LEASES)) this.#db.remove({ resource: LEASES, name: String((metadata as JsonObject)['name']) });
     this.#history = new WatchHistory(this.#db, {
       clock: options.clock,
       length: options.historyLength ?? 5_000,
