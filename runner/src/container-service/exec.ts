@@ -3,9 +3,9 @@ import { constants } from 'node:os';
 import type { containerService as proto } from '@dovecote/proto';
 import { type ServerDuplexStream, status } from '@grpc/grpc-js';
 import type { PathJail } from '../files/path-jail.ts';
+import { runCommand } from '../jobs/run-command.ts';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { Random } from '../lifecycle/random.ts';
-import { runCommand } from '../tools/run-command.ts';
 import { StatusError } from './status-error.ts';
 
 const DEFAULT_TIMEOUT_MS = 600_000;
@@ -45,6 +45,7 @@ export async function exec(call: ExecCall, deps: ExecDeps): Promise<void> {
       env: { ...deps.env, ...start.env },
       timeoutMs: Math.min(start.timeoutMs > 0 ? start.timeoutMs : DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS),
       clock: deps.clock,
+      random: deps.random,
       signal: AbortSignal.any([gone.signal, deps.signal]),
       onOutput: (stream, data) => call.write({ part: { $case: stream, value: data } }),
       onStart: (child) => {

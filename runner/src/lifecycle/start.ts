@@ -7,10 +7,13 @@ import type { ReportProgress } from '../attach/progress.ts';
 import { startContainerService } from '../container-service/container-service.ts';
 import { PathJail } from '../files/path-jail.ts';
 import { Inbox, type Projection, unlessPassing } from '../inbox/inbox.ts';
+import { Jobs } from '../jobs/jobs.ts';
 import { Outbox } from '../outbox/outbox.ts';
 import { OutboxFiles } from '../outbox/outbox-files.ts';
 import { providerRegistry } from '../providers/registry.ts';
-import { BUILT_IN, toolboxes } from '../tools/toolbox.ts';
+import { builtInTools } from '../tools/built-in.ts';
+import { commandEnvironment } from '../tools/command-env.ts';
+import { toolboxes } from '../tools/toolbox.ts';
 import { Drain } from '../turn/drain.ts';
 import { Session } from '../turn/session.ts';
 import { TranscriptStore } from '../turn/transcript-store.ts';
@@ -69,6 +72,8 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
     { alias: '/agent', dir: options.home, writable: true },
   ]);
   const commandEnv = { PATH: path, HOME: options.workspace, WORKSPACE: options.workspace, AGENT_HOME: options.home, LANG: 'C.UTF-8' };
+  const jobs = new Jobs({ clock, random });
+  closing.push(() => jobs.close());
   const service = await startContainerService({ listen: options.listen, files, env: commandEnv, clock, random, log });
   closing.push(() => service.close());
 
@@ -110,6 +115,8 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   if (projection === undefined) return EXIT.drained;
   let known = projection;
   const meta = inbox.meta();
+  const proxy =
+    options.proxy === undefined || options.proxyToken === undefined ? undefined : { url: options.proxy, tokenFile: options.proxyToken };
   const report: ReportProgress = (progress) => client?.report(progress);
   const withAttachments = new PathJail([...files.roots, { alias: '/attachments', dir: join(options.in, ATTACHMENTS), writable: false }]);
   const session = new Session(
@@ -119,8 +126,8 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       outboxFiles: new OutboxFiles(options.out),
       transcript: new TranscriptStore(outbox, TRANSCRIPT_CHARS),
       files: withAttachments,
-      toolbox: toolboxes(BUILT_IN, log),
-      commandEnv,
+      toolbox: toolboxes(builtInTools({ jobs, random }), log),
+      commandEnv: (agent) => commandEnvironment(commandEnv, proxy, agent),
       provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken }),
       projection: () => {
         known = unlessPassing(() => inbox.projection()) ?? known;

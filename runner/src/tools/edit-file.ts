@@ -14,6 +14,7 @@ export const editFile = defineTool({
     new_text: z.string().describe('What stands there afterwards.'),
     replace_all: z.boolean().optional().describe('Replace every occurrence.'),
   }),
+  permission: 'always',
   // Run twice, the text to replace is gone: the model would be told of a failure that did not happen.
   repeatable: false,
   async run({ path, old_text, new_text, replace_all }, { files }) {

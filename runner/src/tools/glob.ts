@@ -13,6 +13,7 @@ export const globTool = defineTool({
     pattern: z.string().min(1).max(1_000).describe('The pattern, relative to path.'),
     path: z.string().max(4096).optional().describe('Where to begin; the workspace when absent.'),
   }),
+  permission: 'always',
   repeatable: true,
   async run({ pattern, path = '.' }, { files }) {
     const found = [...walkFiles(files, path, MAX_VISITED)]

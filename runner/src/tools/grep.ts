@@ -21,6 +21,7 @@ export const grep = defineTool({
     glob: z.string().max(1_000).optional().describe('Only files that match this pattern, such as **/*.ts.'),
     ignore_case: z.boolean().optional(),
   }),
+  permission: 'always',
   repeatable: true,
   async run({ pattern, path = '.', glob, ignore_case }, { files, signal }) {
     const expression = compile(pattern, ignore_case === true);

@@ -8,6 +8,7 @@ export const listDir = defineTool({
   name: 'list_dir',
   description: 'Lists a folder: names, sizes in bytes, a slash behind folders. Links are marked with @ and are not followed.',
   input: z.object({ path: z.string().max(4096).optional().describe('The folder; the workspace when absent.') }),
+  permission: 'always',
   repeatable: true,
   async run({ path = '.' }, { files }) {
     const entries = listEntries(files, path);

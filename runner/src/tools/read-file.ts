@@ -16,6 +16,7 @@ export const readFile = defineTool({
     offset: z.int().min(1).optional().describe('The first line to read, counted from 1.'),
     limit: z.int().min(1).max(10_000).optional().describe(`How many lines to read, ${DEFAULT_LINES} when absent.`),
   }),
+  permission: 'always',
   repeatable: true,
   async run({ path, offset = 1, limit = DEFAULT_LINES }, { files }) {
     const lines = splitLines(readText(files, path).text);

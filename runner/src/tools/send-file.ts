@@ -13,6 +13,7 @@ export const sendFile = defineTool({
     name: z.string().min(1).max(200).optional().describe('The name people see; that of the file when absent.'),
     text: z.string().max(20_000).optional().describe('A sentence that goes with it.'),
   }),
+  permission: 'always',
   repeatable: true, // the row's id is the call's: a second run finds it
   async run({ path, to, name, text }, context) {
     const before = context.written(context.rowId);

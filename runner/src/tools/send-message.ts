@@ -11,6 +11,7 @@ export const sendMessage = defineTool({
     to: z.string().min(1).max(128).optional().describe('The name of a destination; the chat you are answering when absent.'),
     text: z.string().min(1).max(200_000).describe('The message, in Markdown.'),
   }),
+  permission: 'always',
   repeatable: true, // the row's id is the call's: a second run finds it
   async run({ to, text }, context) {
     const seq = context.send({ id: context.rowId, kind: 'chat', ...addressee(to, context), content: { text } });

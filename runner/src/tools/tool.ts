@@ -1,5 +1,5 @@
 /** What a tool of the model is. One file each; the toolbox lists them. */
-import type { DestinationRow, InboundAnswer } from '@dovecote/proto';
+import type { AgentConfig, DestinationRow, InboundAnswer } from '@dovecote/proto';
 import { z } from 'zod';
 import type { PathJail } from '../files/path-jail.ts';
 import type { Clock } from '../lifecycle/clock.ts';
@@ -24,8 +24,8 @@ export interface ToolContext {
    * counts when an earlier process asked it). Its inbound row is done with the call's result. Throws what the tool must let through.
    */
   waitForAnswer(questionId: string, untilMs: number): Promise<InboundAnswer | undefined>;
-  /** environment of commands that the model starts */
-  readonly commandEnv: Readonly<Record<string, string>>;
+  /** environment of a command that the model starts now: it may hold a token, which is read anew each time */
+  commandEnv(): Readonly<Record<string, string>>;
 }
 
 export interface Tool<Input = unknown> {
@@ -34,6 +34,10 @@ export interface Tool<Input = unknown> {
   readonly input: z.ZodType<Input>;
   /** JSON Schema of an object, for the model, of a tool that somebody else defines; absent: made from `input` */
   readonly inputSchema?: Readonly<Record<string, unknown>>;
+  /** whether a call runs at once or needs somebody's approval first */
+  readonly permission: 'always' | 'approval';
+  /** absent: to every agent that allows it */
+  readonly offeredTo?: (agent: AgentConfig) => boolean;
   /** Run again by a resumed turn when it may have run before. false: the model is told that it was interrupted. */
   readonly repeatable: boolean;
   /** how long it may take without any sign of life, ms; absent: the turn's own limit */

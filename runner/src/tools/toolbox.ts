@@ -6,19 +6,11 @@ import { toError } from '../lifecycle/exit.ts';
 import type { Log } from '../lifecycle/log.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { ToolSpec } from '../providers/provider.ts';
-import { editFile } from './edit-file.ts';
-import { exec } from './exec.ts';
-import { globTool } from './glob.ts';
-import { grep } from './grep.ts';
-import { listDir } from './list-dir.ts';
-import { readFile } from './read-file.ts';
-import { sendFile } from './send-file.ts';
-import { sendMessage } from './send-message.ts';
 import type { Tool, ToolContext } from './tool.ts';
 import { ToolError } from './tool.ts';
-import { writeFile } from './write-file.ts';
 
-export const BUILT_IN: readonly Tool[] = [readFile, writeFile, editFile, listDir, globTool, grep, exec, sendMessage, sendFile];
+/** More than a tool should give: a guard for the model's context, with beginning and end kept. */
+const MAX_RESULT_CHARS = 120_000;
 
 export interface ToolResult {
   readonly text: string;
@@ -73,10 +65,12 @@ export class Toolbox {
       return failed('The input was not valid JSON, so the tool was not run. Call it again with a JSON object.');
     const parsed = tool.input.safeParse(input);
     if (!parsed.success) return failed(`The input does not fit: ${z.prettifyError(parsed.error)}`);
+    if (tool.permission === 'approval')
+      return failed(`${name} needs the approval of an administrator, and nobody can be asked for it yet. It was not run.`);
     try {
-      return { text: await tool.run(parsed.data, context), isError: false };
+      return { text: shortened(await tool.run(parsed.data, context)), isError: false };
     } catch (e) {
-      if (e instanceof ToolError || e instanceof JailError || e instanceof TooLargeError) return failed(e.message);
+      if (e instanceof ToolError || e instanceof JailError || e instanceof TooLargeError) return failed(shortened(e.message));
       if (isSqlite(e) || e instanceof WaitCutError) throw e; // the outbox, not the tool; the wait goes on in the next process
       if (isDiskFull(e)) return failed('The volume is full. Remove files that are not needed, then try again.');
       if (context.signal.aborted) return failed('Stopped before it ended.');
@@ -103,7 +97,12 @@ export function toolboxes(
     const from = remote(agent);
     const known = made.get(agent);
     if (known?.from === from) return known.toolbox;
-    const toolbox = new Toolbox(tools, agent.tools, log, from);
+    const toolbox = new Toolbox(
+      tools.filter((tool) => tool.offeredTo?.(agent) ?? true),
+      agent.tools,
+      log,
+      from,
+    );
     made.set(agent, { from, toolbox });
     return toolbox;
   };
@@ -111,6 +110,13 @@ export function toolboxes(
 
 function isSqlite(e: unknown): boolean {
   return e instanceof Error && 'code' in e && String(e.code).startsWith('SQLITE_');
+}
+
+function shortened(text: string): string {
+  const over = text.length - MAX_RESULT_CHARS;
+  if (over <= 0) return text;
+  const half = MAX_RESULT_CHARS / 2;
+  return `${text.slice(0, half)}\n… (${over} characters left out) …\n${text.slice(-half)}`;
 }
 
 function failed(text: string): ToolResult {

@@ -1,81 +1,72 @@
 import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { PathJail } from '../files/path-jail.ts';
-import { Inbox } from '../inbox/inbox.ts';
-import { systemClock } from '../lifecycle/clock.ts';
+import { z } from 'zod';
 import { silentLog } from '../lifecycle/log.ts';
-import { Outbox } from '../outbox/outbox.ts';
-import { OutboxFiles } from '../outbox/outbox-files.ts';
-import { TestCell } from '../testing/cell.ts';
+import type { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
-import { BUILT_IN, Toolbox, type ToolResult } from './toolbox.ts';
+import { ToolBench } from '../testing/tool-bench.ts';
+import { defineTool, type ToolContext } from './tool.ts';
+import { Toolbox, type ToolResult } from './toolbox.ts';
 
 jest.setTimeout(30_000);
 
+let bench: ToolBench;
 let cell: TestCell;
-let inbox: Inbox;
-let outbox: Outbox;
-let files: PathJail;
-let outboxFiles: OutboxFiles;
 beforeEach(() => {
-  cell = new TestCell();
-  cell.addDestination('ops', 'c9');
-  inbox = Inbox.open(cell.inboundPath);
-  outbox = Outbox.open(cell.outboundPath, { inbox, clock: systemClock, onRows: () => {} });
-  outboxFiles = new OutboxFiles(cell.out);
-  files = new PathJail([
-    { alias: '/workspace', dir: cell.workspace, writable: true },
-    { alias: '/agent', dir: cell.home, writable: true },
-    { alias: '/attachments', dir: join(cell.in, 'attachments'), writable: false },
-  ]);
+  bench = new ToolBench();
+  ({ cell } = bench);
 });
-afterEach(() => {
-  outbox.close();
-  inbox.close();
-  cell.remove();
-});
+afterEach(() => bench.close());
 
-const toolbox = new Toolbox(BUILT_IN, undefined, silentLog);
-async function use(name: string, input: unknown, options: { rowId?: string; signal?: AbortSignal } = {}): Promise<ToolResult> {
-  return toolbox.run(name, input, {
-    signal: options.signal ?? new AbortController().signal,
-    clock: systemClock,
-    files,
-    outboxFiles,
-    destinations: inbox.projection()?.destinations ?? [],
-    replyTo: 2,
-    rowId: options.rowId ?? 't/1/t0',
-    send: (row) => outbox.commit({ out: [row] }).seqs[0] ?? 0,
-    written: (id) => outbox.written(id),
-    waitForAnswer: async () => undefined,
-    commandEnv: { PATH: process.env['PATH'] ?? '', HOME: cell.workspace },
-  });
-}
-const put = (name: string, content: string | Buffer): void => writeFileSync(join(cell.workspace, name), content);
+const use = (name: string, input: unknown, context: Partial<ToolContext> = {}): Promise<ToolResult> => bench.use(name, input, context);
+const put = (name: string, content: string | Buffer): void => bench.put(name, content);
 
 describe('the toolbox', () => {
   test('gives each tool to the model with a schema of an object, sorted by name', () => {
-    expect(toolbox.names).toEqual([...toolbox.names].sort());
-    expect(toolbox.names).toEqual([
+    expect(bench.toolbox.names).toEqual([...bench.toolbox.names].sort());
+    expect(bench.toolbox.names).toEqual([
       'edit_file',
       'exec',
       'glob',
       'grep',
+      'job_kill',
+      'job_output',
       'list_dir',
       'read_file',
       'send_file',
       'send_message',
       'write_file',
     ]);
-    for (const spec of toolbox.specs) {
+    for (const spec of bench.toolbox.specs) {
       expect(spec.inputSchema).toMatchObject({ type: 'object', properties: expect.any(Object) });
       expect(spec.description.length).toBeGreaterThan(40);
     }
   });
 
-  test('holds only what the agent is allowed', () => {
-    expect(new Toolbox(BUILT_IN, ['read_file', 'no_such'], silentLog).names).toEqual(['read_file']);
+  test('holds only what the agent is allowed', async () => {
+    const some = new ToolBench({ agent: { tools: ['read_file', 'no_such'] } });
+    expect(some.toolbox.names).toEqual(['read_file']);
+    await some.close();
+  });
+
+  test('refuses a tool that needs approval, as nobody can be asked yet, and cuts a result beyond all measure', async () => {
+    const tool = (permission: 'always' | 'approval') =>
+      defineTool({
+        name: `tool_${permission}`,
+        description: 'For this test.',
+        input: z.object({}),
+        permission,
+        repeatable: true,
+        run: async () => `<${'x'.repeat(200_000)}>`,
+      });
+    const two = new Toolbox([tool('always'), tool('approval')], undefined, silentLog);
+    expect(await two.run('tool_approval', {}, {} as ToolContext)).toEqual({
+      isError: true,
+      text: expect.stringContaining('needs the approval of an administrator'),
+    });
+    const { text } = await two.run('tool_always', {}, {} as ToolContext);
+    expect(text).toMatch(/^<x+\n… \(80002 characters left out\) …\nx+>$/);
   });
 
   test.each([
@@ -256,7 +247,7 @@ describe('exec', () => {
 
   test('sees nothing of the environment of the runner', async () => {
     const { text } = await use('exec', { command: 'env | cut -d= -f1 | sort | tr "\\n" " "' });
-    expect(text.split(' ').filter((name) => !['OLDPWD', 'PWD', 'SHLVL', '_'].includes(name))).toEqual(['HOME', 'PATH']);
+    expect(text.split(' ').filter((name) => !['DOVECOTE_COMMAND', 'OLDPWD', 'PWD', 'SHLVL', '_'].includes(name))).toEqual(['HOME', 'PATH']);
   });
 });
 
@@ -288,7 +279,7 @@ describe('send_message and send_file', () => {
     expect(content).toEqual({ path: `outbox/1/${content.name}`, name: content.name, mimeType: 'text/csv', sizeBytes: 3, text: 'as asked' });
     expect(content.name).not.toContain('/');
     expect(readFileSync(join(cell.out, content.path), 'utf8')).toBe('a,b');
-    expect(outboxFiles.placed()).toEqual(['1']);
+    expect(bench.outboxFiles.placed()).toEqual(['1']);
   });
 
   test('refuse a file that is too large, with the limit', async () => {

@@ -12,6 +12,7 @@ export const writeFile = defineTool({
       .max(10 * 1024 * 1024)
       .describe('The whole new content.'),
   }),
+  permission: 'always',
   repeatable: true,
   async run({ path, content }, { files }) {
     const data = Buffer.from(content);

@@ -22,7 +22,8 @@ export interface SessionDeps {
   readonly transcript: TranscriptStore;
   readonly files: PathJail;
   readonly toolbox: (agent: AgentConfig) => Toolbox;
-  readonly commandEnv: Readonly<Record<string, string>>;
+  /** environment of a command that the agent's model starts now */
+  readonly commandEnv: (agent: AgentConfig) => Readonly<Record<string, string>>;
   /** Throws a permanent ProviderError for a name that is not known or not set up. */
   readonly provider: (name: string) => Promise<Provider>;
   /** the agent, destinations and routing as delivery last wrote them; the last known ones while the file is being written */

@@ -255,7 +255,7 @@ export class Turn {
       destinations: projection.destinations,
       replyTo: this.#replyTo,
       rowId,
-      commandEnv: deps.commandEnv,
+      commandEnv: () => deps.commandEnv(projection.agent),
       written: (id) => deps.outbox.written(id),
       waitForAnswer: async (questionId, untilMs) => {
         const until = deps.outbox.questionExpiry(rowId) ?? untilMs; // asked by an earlier process: its deadline still holds

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Clock } from '../lifecycle/clock.ts';
+import type { Random } from '../lifecycle/random.ts';
+import { COMMAND_MARK, endProcesses } from './end-processes.ts';
 
 export interface CommandEnd {
   readonly code: number | null;
@@ -12,6 +14,7 @@ export interface CommandOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   readonly clock: Clock;
+  readonly random: Random;
   readonly signal: AbortSignal;
   readonly onOutput: (stream: 'stdout' | 'stderr', data: Buffer) => void;
   /** called once it runs */
@@ -22,13 +25,15 @@ export interface CommandOptions {
 const PIPE_GRACE_MS = 200;
 
 /**
- * Runs a command in a process group of its own and ends the whole group with it: at its end, after `timeoutMs`, or when the
+ * Runs a command in a process group of its own and ends with it all that it started: at its end, after `timeoutMs`, or when the
  * signal aborts. Rejects with ENOENT and the like when it cannot be started.
  */
 export async function runCommand(command: readonly string[], options: CommandOptions): Promise<CommandEnd> {
   options.signal.throwIfAborted();
   const [file = '', ...args] = command;
-  const child = spawn(file, args, { cwd: options.cwd, env: options.env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+  const mark = options.random.id(20);
+  const env = { ...options.env, [COMMAND_MARK]: mark };
+  const child = spawn(file, args, { cwd: options.cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
   const ended = Promise.withResolvers<CommandEnd>();
   const piped = Promise.withResolvers<void>();
   let timedOut = false;
@@ -42,36 +47,28 @@ export async function runCommand(command: readonly string[], options: CommandOpt
   else options.onStart(child);
 
   const stopTimer = new AbortController();
-  const onAbort = (): void => killGroup(child);
-  options.signal.addEventListener('abort', onAbort, { once: true });
+  const endAll = (): void => {
+    if (child.pid !== undefined) endProcesses(child.pid, mark);
+  };
+  options.signal.addEventListener('abort', endAll, { once: true });
   const timer = options.clock.sleep(options.timeoutMs, stopTimer.signal).then(
     () => {
       timedOut = true;
-      killGroup(child);
+      endAll();
     },
     () => {}, // it ended in time
   );
   try {
     const end = await ended.promise;
-    // A background process may hold the pipes open for ever: the group ends with its leader.
-    killGroup(child);
+    endAll(); // a process in the background may hold the pipes open for ever: it ends with the command
     await Promise.race([piped.promise, options.clock.sleep(PIPE_GRACE_MS, stopTimer.signal).catch(() => {})]);
     return { ...end, timedOut };
   } finally {
     stopTimer.abort();
-    options.signal.removeEventListener('abort', onAbort);
+    options.signal.removeEventListener('abort', endAll);
     child.stdout.destroy();
     child.stderr.destroy();
     child.stdin.destroy();
     await timer;
-  }
-}
-
-function killGroup(child: ChildProcess): void {
-  if (child.pid === undefined) return;
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // ESRCH: every process of the group has ended
   }
 }
