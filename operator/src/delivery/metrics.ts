@@ -8,7 +8,7 @@ export function createDeliveryMetrics(registry: Registry) {
   return {
     events: new Counter({
       name: 'dovecote_inbox_events_total',
-      help: 'Events that reached the inbox, by outcome: stored, duplicate, not-engaged.',
+      help: 'Events that reached the inbox, by outcome: stored, duplicate, not-engaged; of buttons also answered (before) and unknown.',
       labelNames: ['outcome'] as const,
       registers,
     }),

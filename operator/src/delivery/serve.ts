@@ -12,6 +12,7 @@ import { amend } from './inbox/amend.ts';
 import type { Inbox, InboxDeps } from './inbox/inbox.ts';
 import { stageAttachment } from './inbox/stage-attachment.ts';
 import type { Outbox } from './outbox/outbox.ts';
+import { answer } from './questions/answer.ts';
 import { deadLetters } from './sessions/dead-letters.ts';
 import { explain } from './sessions/explain.ts';
 import { listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
@@ -68,9 +69,7 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
       return response;
     }),
     amend: forRoles('Amend', (request: inbox.AmendRequest) => amend({ ...deps.inboxDeps, inbox: deps.inbox }, request)),
-    answer: forRoles('Answer', (_request: inbox.AnswerRequest): inbox.AnswerResponse => {
-      throw new StatusError(status.UNIMPLEMENTED, 'answers are not taken yet');
-    }),
+    answer: forRoles('Answer', (request: inbox.AnswerRequest) => answer({ ...deps.inboxDeps, inbox: deps.inbox }, request)),
     recordDrop: forRoles('RecordDrop', async (request: inbox.RecordDropRequest) => {
       await deps.inboxDeps.drops.record(request, clock.now());
       return {};

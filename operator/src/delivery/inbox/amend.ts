@@ -29,7 +29,8 @@ export async function amend(deps: InboxDeps & { readonly inbox: Inbox }, request
   ).get(request.platformMessageId, orNull(request.channel), orNull(request.chat)) as MessageInRow | undefined;
   if (row === undefined) return { outcome: inbox.AmendOutcome.UNKNOWN };
   if (isApplied(cell, row, request.eventId)) return { outcome: inbox.AmendOutcome.DUPLICATE };
-  if (row.status === 'pending' && !isClaimed(cell, row.seq)) {
+  // A choice that was made stands; that its maker would now write something else is for the agent to know.
+  if (row.status === 'pending' && !isChoice(row) && !isClaimed(cell, row.seq)) {
     applyInPlace(deps, cell, row, request);
     // A runner claims first and reads then. Had it claimed in between, it may have read the old text: it is told as well.
     if (!isClaimed(cell, row.seq)) return { outcome: inbox.AmendOutcome.UPDATED };
@@ -41,6 +42,10 @@ export async function amend(deps: InboxDeps & { readonly inbox: Inbox }, request
 function isApplied(cell: Cell, row: MessageInRow, eventId: string): boolean {
   if ((JSON.parse(row.content) as AmendedContent).amendments?.includes(eventId) === true) return true;
   return prepared(cell.inbound, 'SELECT 1 FROM messages_in WHERE event_id = ?').get(eventId) !== undefined;
+}
+
+function isChoice(row: MessageInRow): boolean {
+  return (JSON.parse(row.content) as InboundContent).answer !== undefined;
 }
 
 /** A turn has it, though its ack was not copied yet. An unreadable outbound file counts as that: telling twice is better than never. */

@@ -4,6 +4,8 @@ import { toError } from '../../lib/errors.ts';
 import type { CellRows } from '../cells/create.ts';
 import { nextSeq } from '../cells/next-seq.ts';
 import { prepared } from '../cells/statements.ts';
+import { type Choice, pressed, typed } from '../questions/choice.ts';
+import { markAnswered } from '../questions/questions.ts';
 import { type AttachmentLimits, claimAttachments } from './claim-attachments.ts';
 import type { Outcome } from './group-commit.ts';
 import type { NewMessage } from './new-message.ts';
@@ -11,7 +13,9 @@ import type { NewMessage } from './new-message.ts';
 export type Appended =
   | { readonly outcome: 'stored'; readonly seq: number; readonly trigger: boolean }
   | { readonly outcome: 'duplicate'; readonly seq: number }
-  | { readonly outcome: 'not-engaged' };
+  | { readonly outcome: 'not-engaged' }
+  /** of a button: nothing was stored */
+  | { readonly outcome: 'no-choice'; readonly because: 'unknown' | 'answered' };
 
 export interface AppendContext {
   /** The folder of staged attachments. */
@@ -32,6 +36,9 @@ export function appendBatch(cell: CellRows, messages: readonly NewMessage[], con
       const outcomes = messages.map((message): Outcome<Appended> => {
         const known = findEvent(cell, message.eventId);
         if (known !== undefined) return { value: { outcome: 'duplicate', seq: known } };
+        const choice = choiceOf(cell, message);
+        if (choice === 'unknown' || choice === 'answered') return { value: { outcome: 'no-choice', because: choice } };
+        if (choice !== undefined) return { value: appendChoice(cell, message, choice, context.now) };
         const trigger = message.trigger && (message.unlessEngaged === undefined || isEngaged(cell, message));
         if (message.trigger && !trigger && message.unlessEngaged === 'drop') return { value: { outcome: 'not-engaged' } };
         const seq = nextSeq(cell.inbound);
@@ -49,6 +56,25 @@ export function appendBatch(cell: CellRows, messages: readonly NewMessage[], con
       return outcomes;
     })
     .immediate();
+}
+
+/** undefined: the message is an ordinary one. */
+function choiceOf(cell: CellRows, message: NewMessage): Choice | 'unknown' | 'answered' | undefined {
+  const { channel, chat, thread, press } = message;
+  if (channel === null || chat === null) return undefined;
+  if (press !== undefined) return pressed(cell.inbound, press, { channel, chat, thread });
+  if (message.kind !== 'chat' || message.attachments.length > 0 || message.attachmentErrors.length > 0) return undefined;
+  return typed(cell.inbound, message.text, { channel, chat, thread });
+}
+
+/** Whoever asked is engaged where it asked: an answer always calls the agent, and never queues behind what else was said. */
+function appendChoice(cell: CellRows, message: NewMessage, { question, option, answer }: Choice, now: number): Appended {
+  const seq = nextSeq(cell.inbound);
+  const row: NewMessage = { ...message, lane: 'control', thread: question.thread, text: answer.label, reason: 'Answered' };
+  insert(cell, seq, row, true, { text: answer.label, answer }, now);
+  markAnswered(cell.inbound, question.seq, { answerSeq: seq, option, by: message.senderName ?? message.sender ?? '' });
+  followChat(cell, row);
+  return { outcome: 'stored', seq, trigger: true };
 }
 
 function findEvent(cell: CellRows, eventId: string): number | undefined {

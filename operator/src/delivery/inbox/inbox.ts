@@ -86,6 +86,8 @@ export class Inbox {
         );
         return { outcome: inbox.EnqueueOutcome.NOT_ENGAGED, session, seq: 0 };
       }
+      case 'no-choice':
+        throw new Error(`cannot store event ${message.eventId}: only Answer has buttons`);
     }
   }
 

@@ -2,6 +2,7 @@
 import { type InboundKindName, inbox, type LaneName } from '@dovecote/proto';
 import { StatusError, status } from '../../lib/grpc.ts';
 import { EVERYTHING } from '../../lib/scope.ts';
+import type { Press } from '../questions/choice.ts';
 
 /** A row of messages_in that has no seq yet. */
 export interface NewMessage {
@@ -11,6 +12,8 @@ export interface NewMessage {
   readonly trigger: boolean;
   /** mentionSticky: `trigger` holds only where this chat and thread was engaged before, else this happens */
   readonly unlessEngaged?: 'drop' | 'accumulate';
+  /** a button: its text is what the question says */
+  readonly press?: Press;
   readonly channel: string | null;
   readonly chat: string | null;
   readonly thread: string | null;

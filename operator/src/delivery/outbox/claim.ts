@@ -6,6 +6,7 @@ import { type DeliveredRow, type MessageOutRow, OUTBOUND_DB, platform, readOutbo
 import { backoffMs } from '../../lib/backoff.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Cell } from '../cells/cells.ts';
+import { recordQuestion } from '../questions/questions.ts';
 import { type Destinations, NOWHERE, parseLane, resolve } from './address.ts';
 import { BadContentError, type Content, contentJson, type FileContent, parseContent } from './content.ts';
 import { setAside } from './dead-letters.ts';
@@ -123,6 +124,9 @@ function claimRow(context: ClaimContext, row: DeliveredRow): Claim | 'next' | 's
       [target, replyTo, traceparent] = [resolved.targetMessageId, resolved.replyToMessageId, resolved.traceparent];
   }
   if (content.kind === 'action') return giveUp(context, row, undefined, unsupportedAction(content), true);
+  // Before the call: a button may be pressed while its answer is still on the way here.
+  if (content.kind === 'question' && !recordQuestion(cell.inbound, row.seq, content, to, now))
+    return giveUp(context, row, noun, 'its questionId is that of an earlier question', false);
   const claimed = ledger.sending(cell.inbound, row.seq, now);
   return {
     session: cell.session,

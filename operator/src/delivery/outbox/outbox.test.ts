@@ -186,6 +186,24 @@ describe('edits and reactions', () => {
   });
 });
 
+describe('a question', () => {
+  test('is known here before the platform could show it, and at the place it goes to now', async () => {
+    const known: unknown[] = [];
+    gateway.act = () => {
+      known.push(bench.cells.open(SESSION).inbound.prepare('SELECT seq, question_id, chat, answer_seq FROM questions').get());
+      return known.length === 1 ? { type: 'retry' } : undefined;
+    };
+    const content = { questionId: 'q', title: 'T', text: 'x', options: [{ label: 'Yes', value: 'y' }], expiresAt: 1 };
+    const seq = runner.say({ kind: 'question', to: 'ops', content });
+    await bench.outbox.read(SESSION);
+    await until(() => rowOf(bench.cells, seq).state === 'failed');
+    bench.destinations.splice(0, 1, destination('ops', 'other-chat'));
+    clock.advance(1_000);
+    await allSettled();
+    expect(known).toEqual(['ops-chat', 'other-chat'].map((chat) => ({ seq, question_id: 'q', chat, answer_seq: null })));
+  });
+});
+
 describe('permission', () => {
   test('a destination removed while its message waits is a permission taken back', async () => {
     gateway.act = () => ({ type: 'retry' });

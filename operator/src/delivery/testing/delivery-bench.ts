@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentGroup, Session } from '@dovecote/crds';
-import { cellPaths, inbox, type MessageInRow, platform, sessions as sessionsProto } from '@dovecote/proto';
+import { cellPaths, inbox, platform, sessions as sessionsProto } from '@dovecote/proto';
 import { credentials, Server } from '@grpc/grpc-js';
 import { Registry } from 'prom-client';
 import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
@@ -15,7 +15,7 @@ import { silentLog } from '../../lib/log.ts';
 import { systemRandom } from '../../lib/random.ts';
 import type { Limits } from '../limits.ts';
 import { type Delivery, type DeliveryDeps, startDelivery } from '../start.ts';
-import { ScriptedRunner } from './scripted-runner.ts';
+import { type Answer, ScriptedRunner } from './scripted-runner.ts';
 import { plainReviewer, plainTokens } from './tokens.ts';
 
 export const TEST_LIMITS: Partial<Limits> = { reserveBytes: 4096, lowSpaceBytes: 4096, pollMs: 50 };
@@ -38,7 +38,7 @@ export interface Bench {
   /** undefined: refused */
   amend(platformMessageId: string, request?: Partial<inbox.AmendRequest>): Promise<inbox.AmendResponse | undefined>;
   agent(name: string, spec?: object): Promise<AgentGroup>;
-  runner(session: string, answer?: (row: MessageInRow) => string | undefined): ScriptedRunner;
+  runner(session: string, answer?: Answer): ScriptedRunner;
   session(name: string): Promise<Session | undefined>;
   restart(deps?: Partial<DeliveryDeps>): Promise<void>;
   stop(): Promise<void>;
@@ -46,7 +46,13 @@ export interface Bench {
 }
 
 export async function createBench(
-  options: { limits?: Partial<Limits>; deps?: Partial<DeliveryDeps>; controller?: boolean } = {},
+  options: {
+    limits?: Partial<Limits>;
+    deps?: Partial<DeliveryDeps>;
+    controller?: boolean;
+    /** What the scripted gateway answers; delivered when it says nothing. */
+    deliver?: (request: platform.DeliverRequest) => platform.DeliverResponse['outcome'];
+  } = {},
 ): Promise<Bench> {
   const root = mkdtempSync(join(tmpdir(), 'dovecote-delivery-'));
   const store = new EmbeddedStore({
@@ -61,7 +67,8 @@ export async function createBench(
   gateway.addService(platform.PlatformService, {
     deliver: (call, callback) => {
       delivered.push(call.request);
-      callback(null, { outcome: { $case: 'delivered', value: { platformMessageId: `p-${call.request.idempotencyKey}`, more: false } } });
+      const done = { $case: 'delivered', value: { platformMessageId: `p-${call.request.idempotencyKey}`, more: false } } as const;
+      callback(null, { outcome: options.deliver?.(call.request) ?? done });
     },
     deliverFile: (_call, callback) => callback(null, { outcome: undefined }),
     settle: (_call, callback) =>

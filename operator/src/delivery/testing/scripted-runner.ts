@@ -3,9 +3,25 @@
  * Each answer is one transaction, as a step's is.
  */
 import { join } from 'node:path';
-import { attach, INBOUND_DB, type MessageInRow, OUTBOUND_DB, openInboundReader, openOutboundWriter } from '@dovecote/proto';
+import {
+  attach,
+  INBOUND_DB,
+  type MessageInRow,
+  type MessageOutRow,
+  OUTBOUND_DB,
+  openInboundReader,
+  openOutboundWriter,
+} from '@dovecote/proto';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import type { Database } from 'better-sqlite3';
+
+/** What it says, when it is no chat message. */
+export interface Said {
+  readonly kind: MessageOutRow['kind'];
+  readonly content: object;
+}
+
+export type Answer = (row: MessageInRow) => string | Said | undefined;
 
 export interface ScriptedRunnerOptions {
   readonly address: string;
@@ -14,7 +30,7 @@ export interface ScriptedRunnerOptions {
   readonly in: string;
   readonly out: string;
   /** undefined: stays silent, but the message is done. Throws: it is set aside. */
-  readonly answer: (row: MessageInRow) => string | undefined;
+  readonly answer: Answer;
   readonly instance?: string;
 }
 
@@ -75,16 +91,17 @@ export class ScriptedRunner {
       this.#turn += 1;
       this.#out
         .transaction(() => {
-          const { text, error } = this.#answer(row);
+          const { said, error } = this.#answer(row);
           this.#out
             .prepare('INSERT INTO acks (in_seq, state, turn_id, error, at) VALUES (?, ?, ?, ?, ?)')
             .run(row.seq, error === undefined ? 'done' : 'failed', `t${this.#turn}`, error ?? null, row.created_at);
-          if (text === undefined) return;
+          if (said === undefined) return;
+          const { kind, content } = typeof said === 'string' ? { kind: 'chat', content: { text: said } } : said;
           const own = (this.#out.prepare('SELECT max(seq) FROM messages_out').pluck().get() as number | null) ?? -1;
           const seq = Math.max(own, row.seq - 1) + 2;
           this.#out
-            .prepare("INSERT INTO messages_out (seq, id, kind, in_reply_to, content, created_at) VALUES (?, ?, 'chat', ?, ?, ?)")
-            .run(seq, `${row.seq}/0/0`, row.seq, JSON.stringify({ text }), row.created_at);
+            .prepare('INSERT INTO messages_out (seq, id, kind, in_reply_to, content, created_at) VALUES (?, ?, ?, ?, ?, ?)')
+            .run(seq, `${row.seq}/0/0`, kind, row.seq, JSON.stringify(content), row.created_at);
         })
         .immediate();
     }
@@ -120,9 +137,9 @@ export class ScriptedRunner {
     }
   }
 
-  #answer(row: MessageInRow): { text?: string | undefined; error?: string } {
+  #answer(row: MessageInRow): { said?: string | Said | undefined; error?: string } {
     try {
-      return { text: row.trigger === 1 ? this.#options.answer(row) : undefined };
+      return { said: row.trigger === 1 ? this.#options.answer(row) : undefined };
     } catch (e) {
       return { error: e instanceof Error ? e.message : String(e) };
     }
