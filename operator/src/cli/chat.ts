@@ -69,7 +69,17 @@ function viewOf({ terminal, output, write }: ChatOptions): TerminalView | undefi
 const isFinal = (message: sessions.ChatMessage): boolean => message.state === 'delivered' && message.kind !== 'reaction';
 
 function textOf(message: sessions.ChatMessage): string {
-  const content = JSON.parse(message.content) as { text?: string; name?: string; fallback?: string };
+  const content = JSON.parse(message.content) as {
+    text?: string;
+    name?: string;
+    fallback?: string;
+    title?: string;
+    options?: readonly { readonly label: string }[];
+  };
+  // Its number, or the label itself, typed as the next line is the answer.
+  const options = (content.options ?? []).map(({ label }, i) => `${i + 1}. ${label}`);
+  if (message.kind === 'question') return [content.title, content.text, ...options].filter((line) => line).join('\n');
+  if (message.kind === 'card') return content.fallback ?? '';
   return content.text ?? content.fallback ?? content.name ?? '';
 }
 

@@ -14,7 +14,8 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { shardOf } from '../lib/rendezvous.ts';
 import { chatScope } from '../lib/scope.ts';
-import type { IncomingAttachment, IncomingEvent, IncomingMessage } from './channels/channel.ts';
+import { answerOnShards, answerRequest, unknownQuestion } from './answers/offer.ts';
+import type { IncomingAnswer, IncomingAttachment, IncomingEvent, IncomingMessage } from './channels/channel.ts';
 import { ChatOrder, type Place } from './chat-order.ts';
 import { withDeadline } from './deadline.ts';
 import type { ShardInbox } from './inbox-client/inbox-client.ts';
@@ -23,6 +24,7 @@ import type { GatewayMetrics } from './metrics.ts';
 import type { GatewayObjects } from './objects.ts';
 import type { Amend, Decision, Deliver, Drop } from './routing/decision.ts';
 import { DropReason } from './routing/drop-reason.ts';
+import { mayAnswer } from './routing/may-answer.ts';
 import { route } from './routing/route.ts';
 
 export interface IntakeLimits {
@@ -72,7 +74,10 @@ export class Intake {
    * order over one connection, and one that must be sent again first waits for all before it.
    */
   async receive(channel: Channel, events: readonly IncomingEvent[]): Promise<readonly Receipt[]> {
-    const byChat = Map.groupBy(events, (event) => event.chat);
+    // An answer must not wait for the files of what was said before it: its agent waits for it.
+    const byChat = Map.groupBy(events, (event) =>
+      event.type === 'answer' ? `answer ${event.session} ${event.questionSeq}` : `chat ${event.chat}`,
+    );
     const results = await Promise.allSettled(
       [...byChat].map(([chat, ofChat]) => {
         if (this.#turns.length >= this.#deps.limits.waiting) {
@@ -107,11 +112,12 @@ export class Intake {
       this.#stop.signal.throwIfAborted();
       const hasFiles = event.type === 'message' && event.attachments.length > 0;
       const ms = this.#deps.limits.eventMs + (hasFiles ? this.#deps.limits.attachmentsMs : 0);
-      const drops = await withDeadline(this.#deps.clock, `storing event ${event.eventId}`, ms, this.#stop.signal, (signal) =>
+      const stored = await withDeadline(this.#deps.clock, `storing event ${event.eventId}`, ms, this.#stop.signal, (signal) =>
         this.#store(channel, event, place, signal),
       );
-      const receipt: Receipt = { eventId: event.eventId, drops };
+      const receipt: Receipt = { eventId: event.eventId, ...stored };
       this.#stored.set(event.eventId, receipt);
+      if (event.type === 'answer') this.#deps.onAnswer(channel, event, receipt);
       return receipt;
     } catch (thrown) {
       const error = toError(thrown);
@@ -125,13 +131,14 @@ export class Intake {
     }
   }
 
-  async #store(channel: Channel, event: IncomingEvent, place: Place, signal: AbortSignal): Promise<readonly Drop[]> {
+  async #store(channel: Channel, event: IncomingEvent, place: Place, signal: AbortSignal): Promise<Omit<Receipt, 'eventId'>> {
     const { name } = channel.metadata;
     // Half-filled caches would call a wired chat unwired, and the event would be dropped for good.
     await this.#retrying(async () => this.#mustBeSynced(), signal);
     const group = this.#deps.objects.chats().match(name, event.chat, event.chatClass);
-    const decisions = route(name, event, group);
     this.#deps.reached('gateway/before-enqueue');
+    if (event.type === 'answer') return this.#answer(channel, event, mayAnswer(name, event, group), signal);
+    const decisions = route(name, event, group);
     // Begun in order of priority; none waits for another, so that a shard that is down does not keep an event from the others.
     let toSend = decisions.length;
     const sent = (): void => {
@@ -141,10 +148,34 @@ export class Intake {
     const results = await Promise.allSettled(
       decisions.map((decision) => this.#apply(channel, event, decision, { sent, before: place.before }, signal)),
     );
-    return results.flatMap((result) => {
+    const drops = results.flatMap((result) => {
       if (result.status === 'rejected') throw result.reason;
       return result.value ?? [];
     });
+    return { drops };
+  }
+
+  /** Offers a press to the session that it names. Nobody hears of one that is not let in, or that points to nothing. */
+  async #answer(
+    channel: Channel,
+    event: IncomingAnswer,
+    refused: Drop | undefined,
+    signal: AbortSignal,
+  ): Promise<Omit<Receipt, 'eventId'>> {
+    const { objects, inbox: shardInbox, clock, metrics } = this.#deps;
+    const request = answerRequest(channel, event, clock.now());
+    const answered =
+      refused === undefined
+        ? await this.#retrying(() => answerOnShards(shardInbox, objects.shardsOfSession(event.session), request, signal), signal)
+        : undefined;
+    const drop = refused ?? (answered === undefined ? unknownQuestion(event) : undefined);
+    if (drop !== undefined) await this.#retrying(() => this.#recordDrop(channel, event, drop, signal), signal);
+    metrics.decisions.inc({
+      channel: channel.metadata.name,
+      decision: drop === undefined ? 'answer' : 'drop',
+      reason: drop?.reason ?? (answered?.outcome === inbox.AnswerOutcome.ALREADY_ANSWERED ? 'AlreadyAnswered' : 'Answered'),
+    });
+    return { drops: drop === undefined ? [] : [drop], ...(answered !== undefined && { answered }) };
   }
 
   #mustBeSynced(): void {
@@ -345,9 +376,13 @@ export interface Receipt {
   readonly eventId: string;
   /** Agents that do not hear of it, and why; `agentGroup` is empty when nobody does. */
   readonly drops: readonly Drop[];
+  /** Of a press on a button that counted, or came too late. */
+  readonly answered?: inbox.AnswerResponse;
 }
 
 export interface IntakeDeps {
+  /** A press has been dealt with, durably. Must not throw. */
+  readonly onAnswer: (channel: Channel, event: IncomingAnswer, receipt: Receipt) => void;
   readonly objects: GatewayObjects;
   readonly inbox: ShardInbox;
   readonly limits: IntakeLimits;

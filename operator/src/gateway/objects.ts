@@ -1,5 +1,6 @@
 /** What the gateway reads of the cluster: caches that someone else fills. */
 import type { AgentGroup, Channel, MessagingGroup } from '@dovecote/crds';
+import { isSessionOf } from '../lib/session-name.ts';
 import { ChatIndex } from './routing/chat-match.ts';
 
 /** What a ResourceCache offers, as far as the gateway uses it. */
@@ -53,6 +54,12 @@ export class GatewayObjects {
   shards(): readonly string[] {
     this.#shards ??= [...new Set(this.#caches.agentGroups.list().flatMap((agent) => agent.status?.shards ?? []))].sort();
     return this.#shards;
+  }
+
+  /** Where a session may be: on the shards of the agents whose sessions are named so; on any, when we know no such agent. */
+  shardsOfSession(session: string): readonly string[] {
+    const agents = this.#caches.agentGroups.list().filter(({ metadata }) => isSessionOf(session, metadata.name));
+    return agents.length === 0 ? this.shards() : [...new Set(agents.flatMap(({ status }) => status?.shards ?? []))];
   }
 
   close(): void {

@@ -20,6 +20,7 @@ import { authenticate, CHANNEL_OPTIONS, closeServer, listen } from '../lib/grpc.
 import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import { ShownAnswers } from './answers/show.ts';
 import type { ChannelType, IncomingEvent } from './channels/channel.ts';
 import { KEEPER_TIMES, type KeeperTimes } from './channels/channel-keeper.ts';
 import type { Ownership } from './channels/ownership.ts';
@@ -105,7 +106,18 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const objects = new GatewayObjects(deps.caches);
   const clients = new ShardClients({ shardAddressTemplate: deps.shardAddressTemplate, clock, log });
   const inbox = new ShardInbox({ clients, tokens: deps.tokens, metrics });
-  const intake = new Intake({ objects, inbox, limits: { ...INTAKE_LIMITS, ...deps.limits?.intake }, clock, random, log, metrics, reached });
+  const shown = new ShownAnswers({ find: (name) => supervisor.find(name), clock, log });
+  const intake = new Intake({
+    onAnswer: (channel, event, receipt) => shown.show(channel, event, receipt),
+    objects,
+    inbox,
+    limits: { ...INTAKE_LIMITS, ...deps.limits?.intake },
+    clock,
+    random,
+    log,
+    metrics,
+    reached,
+  });
   const supervisor = new ChannelSupervisor({
     channels: deps.caches.channels,
     ...(deps.channelTypes !== undefined && { types: deps.channelTypes }),
@@ -178,6 +190,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       log.warn({ err: toError(thrown) }, 'work in hand is given up, platforms will send it again');
     }
     await intake.close();
+    await shown.close();
     app.server.closeAllConnections();
     await drained;
     await calls;

@@ -11,8 +11,17 @@ export function sessionName(agentGroup: string, agentGroupUid: string, scope: st
   let bits = '';
   for (const byte of digest.subarray(0, 7)) bits += byte.toString(2).padStart(8, '0');
   const hash = Array.from({ length: 10 }, (_, i) => BASE32[Number.parseInt(bits.slice(i * 5, i * 5 + 5), 2)]).join('');
-  return `${agentGroup
+  return `${stem(agentGroup)}-${hash}`;
+}
+
+/** Whether an agent's sessions are named so. Another agent's may be too, where two names begin with the same 40 characters. */
+export function isSessionOf(session: string, agentGroup: string): boolean {
+  return session.slice(0, -11) === stem(agentGroup) && session.at(-11) === '-';
+}
+
+function stem(agentGroup: string): string {
+  return agentGroup
     .slice(0, 40)
     .replace(/[-.]+$/, '')
-    .replaceAll('.', '-')}-${hash}`;
+    .replaceAll('.', '-');
 }

@@ -1,9 +1,10 @@
 /** The gateway as both a cluster and local mode compose it: platforms' webhooks and the web chat on one HTTP server. */
 
+import { inbox } from '@dovecote/proto';
 import type { Authorizer } from '../gateway/api/authorize.ts';
 import { apiRoutes } from '../gateway/api/routes.ts';
 import { SessionClients } from '../gateway/api/session-clients.ts';
-import { localMessage } from '../gateway/channels/local/local.ts';
+import { localAnswer, localMessage } from '../gateway/channels/local/local.ts';
 import type { Ownership } from '../gateway/channels/ownership.ts';
 import { type Gateway, type GatewayPlugin, startGateway } from '../gateway/start.ts';
 import { createKubeMetrics, type KubeMetrics } from '../kube/metrics.ts';
@@ -58,6 +59,20 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
           const message = localMessage({ channel, chat, id, text, sender: user, senderName: user, sentAtMs: clock.now() });
           const receipts = await gateway.receive(channel, [message]);
           return { eventId: message.eventId, refused: receipts.flatMap(({ drops }) => drops.map(({ detail }) => detail)) };
+        },
+        answer: async ({ channel, chat, id, session, seq, option, user }) => {
+          const pointer = { session, questionSeq: seq, option };
+          const press = localAnswer({ channel, chat, id, sender: user, pointer, pressedAtMs: clock.now() });
+          const [receipt] = await gateway.receive(channel, [press]);
+          const { drops = [], answered } = receipt ?? {};
+          const late = answered?.outcome === inbox.AnswerOutcome.ALREADY_ANSWERED;
+          return {
+            eventId: press.eventId,
+            refused: drops.map(({ detail }) => detail),
+            outcome: answered === undefined ? 'refused' : late ? 'already-answered' : 'stored',
+            label: answered?.label ?? '',
+            answeredBy: answered?.answeredBy ?? '',
+          };
         },
         clock,
         stop: streams.signal,

@@ -24,6 +24,25 @@ export interface ChatMessageInput {
   readonly user: string;
 }
 
+/** A press on a button of a question that the page shows. */
+export interface ChatAnswerInput {
+  readonly channel: string;
+  readonly chat: string;
+  readonly id: string;
+  readonly session: string;
+  /** of the question */
+  readonly seq: number;
+  readonly option: number;
+  readonly user: string;
+}
+
+/** `label` and `answeredBy` are those of the answer that holds, which may be an earlier one. */
+export interface AnswerReceived extends Received {
+  readonly outcome: 'stored' | 'already-answered' | 'refused';
+  readonly label: string;
+  readonly answeredBy: string;
+}
+
 /** What became of it: `refused` has a sentence for each reason why an agent did not get it. */
 export interface Received {
   readonly eventId: string;
@@ -37,6 +56,8 @@ export interface ApiDeps {
   readonly metadata: () => Promise<Metadata>;
   /** Throws a WaitingError when it could not be stored: the page tries again. */
   readonly receive: (message: ChatMessageInput) => Promise<Received>;
+  /** As `receive`. */
+  readonly answer: (answer: ChatAnswerInput) => Promise<AnswerReceived>;
   /** names of the Channels of type local */
   readonly localChannels: () => readonly string[];
   readonly clock: Clock;
@@ -49,14 +70,14 @@ const DEADLINE_MS = 10_000;
 const MAX_BEHIND_BYTES = 4 * 1024 * 1024;
 /** A proxy in between drops a stream on which nothing comes. */
 const KEEPALIVE_MS = 15_000;
-const Message = z.object({
-  id: z
-    .string()
-    .min(1)
-    .max(64)
-    .regex(/^[A-Za-z0-9_-]+$/),
-  text: z.string().min(1).max(100_000),
-});
+const id = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^[A-Za-z0-9_-]+$/);
+const Message = z.object({ id, text: z.string().min(1).max(100_000) });
+const Answer = z.object({ id, session: z.string().min(1).max(63), seq: z.int().min(1), option: z.int().min(0).max(1_000) });
+const problems = ({ issues }: z.ZodError): string => issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; ');
 /** From the source tree, or beside the bundle. */
 const page = (name: string): string =>
   readFileSync(new URL(import.meta.url.endsWith('.ts') ? `../web/${name}` : `./${name}`, import.meta.url), 'utf8');
@@ -124,11 +145,18 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
       if (user === undefined) return reply;
       if (!deps.localChannels().includes(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
       const message = Message.safeParse(request.body);
-      if (!message.success)
-        return reply.code(400).send({
-          message: `the message cannot be read: ${message.error.issues.map((i) => `${i.path.join('.')} ${i.message}`).join('; ')}`,
-        });
+      if (!message.success) return reply.code(400).send({ message: `the message cannot be read: ${problems(message.error)}` });
       return deps.receive({ channel, chat, user, ...message.data });
+    });
+
+    app.post<{ Params: { channel: string; chat: string } }>('/api/channels/:channel/chats/:chat/answers', async (request, reply) => {
+      const { channel, chat } = request.params;
+      const user = await userOf(request, reply, { verb: 'chat', resource: 'channels', name: channel });
+      if (user === undefined) return reply;
+      if (!deps.localChannels().includes(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
+      const answer = Answer.safeParse(request.body);
+      if (!answer.success) return reply.code(400).send({ message: `the answer cannot be read: ${problems(answer.error)}` });
+      return deps.answer({ channel, chat, user, ...answer.data });
     });
 
     app.get<{ Params: { channel: string; chat: string }; Querystring: { after?: string } }>(

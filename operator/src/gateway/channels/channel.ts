@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { PlatformDialect } from '../render/dialect.ts';
+import type { ButtonPointer } from './button.ts';
 
 export type ChatClass = 'Direct' | 'Group';
 
@@ -57,7 +58,23 @@ export interface IncomingDeletion extends Incoming {
   readonly type: 'deleted';
 }
 
-export type IncomingEvent = IncomingMessage | IncomingEdit | IncomingDeletion;
+/**
+ * Someone pressed a button of the question `platformMessageId`. What the button says is a pointer that came back through the
+ * platform: delivery decides whether it counts.
+ */
+export interface IncomingAnswer extends Incoming, ButtonPointer {
+  readonly type: 'answer';
+  /** Where the platform waits to hear that the press was seen. Empty: it does not. */
+  readonly pressId: string;
+}
+
+export interface PressResponse {
+  readonly sentence: string;
+  /** The question's message will say so too: a platform that waits for no response needs none. */
+  readonly shown: boolean;
+}
+
+export type IncomingEvent = IncomingMessage | IncomingEdit | IncomingDeletion | IncomingAnswer;
 
 /** Where received events go. Resolves when all of them are durable; rejects when the platform must send them again. */
 export type Sink = (events: readonly IncomingEvent[]) => Promise<void>;
@@ -94,7 +111,27 @@ export type Outgoing =
     }
   | { readonly kind: 'edit'; readonly target: string; readonly text: string }
   /** `emoji` is a Unicode emoji. */
-  | { readonly kind: 'reaction'; readonly target: string; readonly emoji: string };
+  | { readonly kind: 'reaction'; readonly target: string; readonly emoji: string }
+  | { readonly kind: 'question'; readonly text: string; readonly buttons: readonly Button[] }
+  /** `text` is all of it, for platforms that lay out no cards, and for a card that is too much for one that does. */
+  | { readonly kind: 'card'; readonly text: string; readonly card: Card };
+
+export interface Button {
+  /** At most 75 characters of plain text. */
+  readonly label: string;
+  /** At most 64 bytes of ASCII, which come back when it is pressed. */
+  readonly data: string;
+}
+
+/** Text is Markdown, but for the title and the labels. */
+export interface Card {
+  readonly title: string;
+  readonly text: string;
+  readonly fields: readonly { readonly label: string; readonly value: string }[];
+  readonly links: readonly { readonly label: string; readonly url: string }[];
+  /** The agent's own words for where only text is shown, such as a notification. */
+  readonly fallback: string;
+}
 
 export interface Delivery<O extends Outgoing = Outgoing> {
   readonly chat: string;
@@ -210,6 +247,8 @@ export interface ConnectedChannel {
   settle(question: SettleQuestion, signal: AbortSignal): Promise<Settlement>;
   /** Best effort: rejects freely. */
   typing(chat: string, thread: string, signal: AbortSignal): Promise<void>;
+  /** Tells whoever pressed a button, and nobody else, what came of it. Best effort: rejects freely. */
+  readonly respond?: (press: IncomingAnswer, response: PressResponse, signal: AbortSignal) => Promise<void>;
   /** Ends what it holds. Twice is harmless. */
   close(): Promise<void>;
 }

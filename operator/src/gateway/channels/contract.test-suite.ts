@@ -9,7 +9,9 @@ import type { GatewayPlugin } from '../start.ts';
 import { eventually } from '../testing/eventually.ts';
 import type { Fault, MockPlatformFaults } from '../testing/mock-platform-faults.ts';
 import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from '../testing/objects.ts';
+import { ASKING, QUESTION } from '../testing/scripted-inbox.ts';
 import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
+import { encodeButton } from './button.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
 jest.setTimeout(30_000);
@@ -20,6 +22,12 @@ export interface Seen {
   /** Empty: none. */
   readonly thread: string;
   readonly file?: { readonly name: string; readonly bytes: Buffer };
+  readonly buttons?: readonly SeenButton[];
+}
+
+export interface SeenButton {
+  readonly label: string;
+  readonly data: string;
 }
 
 /** A platform with one account of ours and one person, in one group. */
@@ -34,6 +42,11 @@ export interface PlatformUnderTest {
   connect(webhookUrl: string): Promise<void>;
   /** A person writes into the group; resolves when the platform has told us, or would have. The id is the platform's. */
   say(text: string, options?: { readonly thread?: string }): Promise<string>;
+  /**
+   * The same person presses a button under a message of ours that carries this; resolves when the platform has told us, or would have:
+   * with what we answered, where it calls us.
+   */
+  press(messageId: string, data: string): Promise<number>;
   /** The last call of the platform to us, again; for those that call. */
   repeat?(change?: 'none' | 'forged'): Promise<number>;
   /** What our account wrote in the group, oldest first; undefined where people are shown the ledger itself. */
@@ -240,6 +253,84 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
 
     test('typing never fails', async () => {
       expect(await gateway.typing({ channel: 'team', chat: platform.chat, thread: '' })).toEqual({});
+    });
+
+    const ask = async (seq: number): Promise<string> =>
+      idOf(await send('', { kind: proto.OutboundKind.QUESTION, content: JSON.stringify(QUESTION), idempotencyKey: `${ASKING}/${seq}/0` }));
+    const buttonOf = (seq: number, option: number): string => encodeButton({ session: ASKING, questionSeq: seq, option }) ?? '';
+    /** As people see it now. */
+    const message = async (id: string): Promise<Seen | undefined> => (await platform.seen?.())?.find((one) => one.id === id);
+
+    test('asks with buttons; the press reaches the session that asked, and the message says what was chosen', async () => {
+      const id = await ask(5);
+      if (platform.seen !== undefined) {
+        expect((await message(id))?.text).toContain('To production.');
+        expect((await message(id))?.buttons).toEqual(QUESTION.options.map(({ label }, option) => ({ label, data: buttonOf(5, option) })));
+      }
+      expect(await platform.press(id, buttonOf(5, 1))).toBe(200);
+      await eventually('the press is in delivery', () => gateway.inbox.answers.length === 1);
+      const [pressed] = gateway.inbox.answers;
+      expect(pressed).toMatchObject({ session: ASKING, questionSeq: 5, option: 1, event: { channel: 'team', chat: platform.chat } });
+      expect(pressed?.event?.sender).not.toBe('');
+      if (platform.seen === undefined) return;
+      await eventually('the choice is shown', async () => (await message(id))?.text.includes('Not now') === true);
+      expect((await message(id))?.text).toContain(pressed?.event?.senderName);
+      expect((await message(id))?.buttons ?? []).toEqual([]);
+    });
+
+    test('a press that comes too late shows what was chosen before', async () => {
+      const id = await ask(7);
+      await platform.press(id, buttonOf(7, 0));
+      await eventually('the press is in delivery', () => gateway.inbox.answers.length === 1);
+      const again = await ask(7); // as after a crash, before which it could not be changed
+      await platform.press(again, buttonOf(7, 1));
+      await eventually('both are in delivery', () => gateway.inbox.answers.length === 2);
+      if (platform.seen === undefined) return;
+      await eventually('the first choice is shown', async () => (await message(again))?.buttons?.length !== 2);
+      expect((await message(again))?.text).toContain('Yes');
+      expect((await message(again))?.text).not.toContain('Not now');
+    });
+
+    test('a press is not acknowledged before it is stored, and then stored once', async () => {
+      const id = await ask(9);
+      gateway.inbox.failures.push(new StatusError(status.RESOURCE_EXHAUSTED, 'volume full'));
+      const first = await platform.press(id, buttonOf(9, 0)).catch(() => 503);
+      if (platform.repeat !== undefined) {
+        expect(first).toBe(503);
+        expect(await platform.repeat()).toBe(200);
+        expect(await platform.repeat()).toBe(200);
+      }
+      await eventually('it is in delivery', () => gateway.inbox.answers.length > 0);
+      expect(gateway.inbox.answers).toHaveLength(1);
+    });
+
+    test('a press by someone who may not speak here is dropped with its reason, a forged one points to nothing', async () => {
+      const id = await ask(11);
+      const forged = encodeButton({ session: 'someone-aaaaaaaaaa', questionSeq: 2, option: 0 }) ?? '';
+      await platform.press(id, forged);
+      await eventually('the forged one is recorded', () => gateway.inbox.drops.length === 1);
+      for (const rubbish of ['q:zz', 'https://x.example', 'q:1:0:../../etc']) await platform.press(id, rubbish);
+      caches.messagingGroups.set(
+        messagingGroup('any', { channelRef: 'team', chatClass: 'Any', unknownSenders: 'Strict', agents: [{ agentGroupRef: 'helper' }] }),
+      );
+      await platform.press(id, buttonOf(11, 0));
+      await eventually('the stranger is recorded', () => gateway.inbox.drops.length === 2);
+      expect(gateway.inbox.drops).toMatchObject([{ reason: 'QuestionUnknown' }, { reason: 'SenderUnknown' }]);
+      expect(gateway.inbox.answers.filter(({ session }) => session === ASKING)).toEqual([]);
+    });
+
+    test('shows a card with all that is on it', async () => {
+      const card = {
+        title: 'Build 7',
+        text: 'It is **green**.',
+        fields: [{ label: 'Time', value: '3 s' }],
+        links: [{ label: 'Log', url: 'https://ci.example/7' }],
+        fallback: 'Build 7 is green',
+      };
+      const id = idOf(await send('', { kind: proto.OutboundKind.CARD, content: JSON.stringify(card) }));
+      const shown = (await message(id))?.text;
+      for (const part of shown === undefined ? [] : ['Build 7', 'green', 'Time', '3 s', 'Log', 'https://ci.example/7'])
+        expect(shown).toContain(part);
     });
 
     const faulty = (what: string, body: (faults: NonNullable<PlatformUnderTest['faults']>) => Promise<void>): void => {

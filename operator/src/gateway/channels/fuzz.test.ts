@@ -5,6 +5,7 @@ import { silentLog } from '../../lib/log.ts';
 import type { WebhookVerdict } from './channel.ts';
 import { SlackApp } from './slack/bolt-app.ts';
 import { parseMessageEvent } from './slack/events.ts';
+import { type BlockActions, pressesOf } from './slack/presses.ts';
 import { clientOptions } from './slack/web-api.ts';
 import { receiveWebhook as receiveSlack } from './slack/webhook.ts';
 import { parseUpdate } from './telegram/updates.ts';
@@ -24,13 +25,15 @@ const app = new SlackApp({
     parseMessageEvent(event, { channel: 'team', self, eventId, nameOf: async (user) => user, attachment, onOwnMessage: () => {} }),
 });
 
+const parsePress = (press: BlockActions) => pressesOf(press, { channel: 'team', nameOf: async (user) => user });
+
 function slack(body: Buffer, sign = true): Promise<WebhookVerdict> {
   const timestamp = String(NOW / 1000);
   const signature = `v0=${createHmac('sha256', SECRET).update(`v0:${timestamp}:`).update(body).digest('hex')}`;
   const headers: Record<string, string> = sign ? { 'x-slack-signature': signature, 'x-slack-request-timestamp': timestamp } : {};
   return receiveSlack(
     { rawBody: body, header: (name) => headers[name] },
-    { signingSecret: SECRET, now: () => NOW, log: silentLog, parse: (envelope) => app.events(envelope) },
+    { signingSecret: SECRET, now: () => NOW, log: silentLog, parse: (envelope) => app.events(envelope), parsePress },
   );
 }
 
@@ -116,7 +119,7 @@ describe('slack’s replay window', () => {
     const headers: Record<string, string> = { 'x-slack-signature': signature, 'x-slack-request-timestamp': timestamp };
     return receiveSlack(
       { rawBody: body, header: (name) => headers[name] },
-      { signingSecret: SECRET, now: () => NOW, log: silentLog, parse: async () => [] },
+      { signingSecret: SECRET, now: () => NOW, log: silentLog, parse: async () => [], parsePress },
     );
   };
   test('a handshake within it is answered', async () =>

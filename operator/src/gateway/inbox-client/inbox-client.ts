@@ -42,6 +42,14 @@ export class ShardInbox {
     );
   }
 
+  answer(shard: string, request: inbox.AnswerRequest, signal: AbortSignal): Promise<inbox.AnswerResponse> {
+    const client = this.#clients.client(shard);
+    const action = `store the answer to question ${request.session}/${request.questionSeq} on shard ${shard}`;
+    return this.#call('Answer', action, async () =>
+      unary(client, client.answer, request, { metadata: await this.#metadata(), deadlineMs: CALL_MS, signal }),
+    );
+  }
+
   recordDrop(shard: string, request: inbox.RecordDropRequest, signal: AbortSignal): Promise<inbox.RecordDropResponse> {
     const client = this.#clients.client(shard);
     const action = `record the drop of event ${request.eventId} on shard ${shard}`;

@@ -103,7 +103,7 @@ describe('Deliver', () => {
     await gateway.deliver({ ...to, kind: proto.OutboundKind.QUESTION, content: JSON.stringify(question) });
     expect(platform.delivered.map(({ outgoing }) => outgoing)).toEqual([
       { kind: 'reaction', target: 'm', emoji: '🎉' },
-      { kind: 'text', text: '*Build*\n\ndone\n\n• *Time:* 3 s\n• <https://x.example|Log>' },
+      { kind: 'card', text: '*Build*\n\ndone\n\n• *Time:* 3 s\n• <https://x.example|Log>', card },
       { kind: 'text', text: '*Deploy?*\n\n1. Yes\n2. No' },
     ]);
   });

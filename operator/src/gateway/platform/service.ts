@@ -102,7 +102,10 @@ export class PlatformService {
     if (target === undefined) return verdict(platform.SettleResponse_Verdict.TRY_LATER);
     const { connected, channel } = target;
     const content = contentOf(request);
-    const piece = content instanceof ContentError ? undefined : pieceOf(content, request.part, request.targetMessageId, connected.dialect);
+    const piece =
+      content instanceof ContentError
+        ? undefined
+        : pieceOf(content, request.part, request.targetMessageId, connected.dialect, request.idempotencyKey);
     // What cannot be sent has not been sent; the next Deliver says why.
     if (piece === undefined || piece.type === 'none') return verdict(platform.SettleResponse_Verdict.NOT_SENT);
     const outgoing = piece.type === 'file' ? { ...piece.file, sizeBytes: 0 } : piece.outgoing;
@@ -157,7 +160,9 @@ export class PlatformService {
     const { connected, channel } = target;
     const content = contentOf(request);
     if (content instanceof ContentError) return this.#answer(request, refused(RefusedReason.Invalid, content.message));
-    const piece = pieceOf(content, part, request.targetMessageId, connected.dialect);
+    const piece = pieceOf(content, part, request.targetMessageId, connected.dialect, request.idempotencyKey);
+    const unsupported = unsupportedBy(connected, content);
+    if (unsupported !== undefined) return this.#answer(request, refused(RefusedReason.Unsupported, unsupported));
     if (piece.type === 'none') {
       if (part === 0) return this.#answer(request, refused(RefusedReason.Invalid, 'cannot send the message: its text is blank'));
       // Another version of this program split the text into more pieces; every piece of ours went out before this one.
@@ -262,6 +267,14 @@ function addressOf(request: platform.DeliverRequest): {
 } {
   const { chat, thread, replyToMessageId: replyTo, idempotencyKey } = request;
   return { chat, thread, replyTo, idempotencyKey };
+}
+
+/** Why it cannot be sent there, ever. */
+function unsupportedBy({ info }: ConnectedChannel, { kind }: Content): string | undefined {
+  if (kind === 'edit' && !info.supports.edits) return `messages cannot be edited on ${info.type}`;
+  if (kind === 'reaction' && !info.supports.reactions) return `${info.type} has no reactions`;
+  if (kind === 'file' && !info.supports.files) return `files cannot be sent on ${info.type}`;
+  return undefined;
 }
 
 function noAdapter(name: string): Outcome {

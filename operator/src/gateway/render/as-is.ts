@@ -4,6 +4,7 @@ import type { PlatformDialect } from './dialect.ts';
 export const MARKDOWN_AS_IS: PlatformDialect = {
   maxLength: 1_000_000,
   maxCaption: 1_000_000,
+  maxBesideButtons: 1_000_000,
   render: (markdown) => markdown,
   length: (rendered) => rendered.length,
 };

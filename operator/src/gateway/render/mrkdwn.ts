@@ -2,7 +2,7 @@ import type { PlatformDialect } from './dialect.ts';
 import { type Paint, renderMarkdown } from './markdown.ts';
 
 /** Slack reads these three as its own (docs.slack.dev, "Escaping text"); unescaped, a model could write <!channel>. */
-const escapeText = (raw: string): string => raw.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+export const escapeText = (raw: string): string => raw.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 /** A marker only works when nothing but its text stands between: not around spaces or line ends. */
 const marked = (marker: string, inner: string): string =>
   inner.replace(/[^\n]+/g, (line) =>
@@ -30,6 +30,8 @@ const PAINT: Paint = {
 export const MRKDWN: PlatformDialect = {
   maxLength: 4_000,
   maxCaption: 4_000,
+  // A section block takes no more: docs.slack.dev, "Section block".
+  maxBesideButtons: 3_000,
   render: (markdown) => renderMarkdown(markdown, PAINT),
   length: (rendered) => rendered.length,
 };

@@ -28,6 +28,7 @@ const PAINT: Paint = {
 export const TELEGRAM_HTML: PlatformDialect = {
   maxLength: 4_096,
   maxCaption: 1_024,
+  maxBesideButtons: 4_096,
   render: (markdown) => renderMarkdown(markdown, PAINT),
   length: (rendered) => rendered.replace(/<[^>]*>/g, '').replace(/&(?:amp|lt|gt|quot);/g, '.').length,
 };

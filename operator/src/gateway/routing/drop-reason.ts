@@ -18,6 +18,8 @@ export const DropReason = {
   PatternInvalid: 'PatternInvalid',
   /** The AgentGroup that the wiring names does not exist. */
   AgentMissing: 'AgentMissing',
+  /** A button was pressed of a question that is not in that chat, or that never had such an option. */
+  QuestionUnknown: 'QuestionUnknown',
   /** Delivery refused the event: the session is suspended, or the event has bad form. Its sentence is in `detail`. */
   InboxRefused: 'InboxRefused',
 } as const;

@@ -2,8 +2,8 @@
 import type { MessagingGroup, Wiring } from '@dovecote/crds';
 import { chatScope, EVERYTHING } from '../../lib/scope.ts';
 import { type Standing, standingOf } from '../access/sender.ts';
-import type { IncomingEvent, IncomingMessage } from '../channels/channel.ts';
-import { type Decision, EngageReason } from './decision.ts';
+import type { IncomingAnswer, IncomingEvent, IncomingMessage } from '../channels/channel.ts';
+import { type Decision, type Drop, EngageReason } from './decision.ts';
 import { DropReason } from './drop-reason.ts';
 import { matchesPattern } from './engage-pattern.ts';
 
@@ -11,10 +11,12 @@ import { matchesPattern } from './engage-pattern.ts';
  * At least one decision for every event, one for each agent of the chat, in the order of priority. `group` is the MessagingGroup
  * that matches the chat.
  */
-export function route(channel: string, event: IncomingEvent, group: MessagingGroup | undefined): readonly Decision[] {
-  if (group === undefined) {
-    return [drop('', DropReason.Unwired, `no MessagingGroup names chat ${event.chat} of channel ${channel}, nor ${event.chatClass} chats`)];
-  }
+export function route(
+  channel: string,
+  event: Exclude<IncomingEvent, IncomingAnswer>,
+  group: MessagingGroup | undefined,
+): readonly Decision[] {
+  if (group === undefined) return [unwired(channel, event)];
   const wirings = inOrder(group.spec.agents);
   if (wirings.length === 0) return [drop('', DropReason.NoAgents, `MessagingGroup ${group.metadata.name} names no agent`)];
   // What changed may have been stored before the sender or the wiring changed, so it is offered to every agent of the chat.
@@ -29,7 +31,7 @@ export function route(channel: string, event: IncomingEvent, group: MessagingGro
 function decide(channel: string, event: IncomingMessage, wiring: Wiring, standing: Exclude<Standing['type'], 'refused'>): Decision {
   const { agentGroupRef: agentGroup } = wiring;
   if (wiring.senderScope === 'Known' && standing !== 'known') {
-    return drop(agentGroup, DropReason.SenderOutOfScope, `${agentGroup} hears known senders only here, and ${event.sender} is none`);
+    return outOfScope(agentGroup, event.sender);
   }
   const deliver = { type: 'deliver', agentGroup, scope: scopeOf(channel, event, wiring), thread: threadOf(event, wiring) } as const;
   const engaged = engages(event, wiring);
@@ -101,6 +103,15 @@ function inOrder(wirings: readonly Wiring[]): readonly Wiring[] {
   return [...wirings].sort((a, b) => b.priority - a.priority || (a.agentGroupRef < b.agentGroupRef ? -1 : 1));
 }
 
-function drop(agentGroup: string, reason: DropReason, detail: string): Decision {
+/** Why nobody hears of an event from a chat that no MessagingGroup matches. */
+export function unwired(channel: string, { chat, chatClass }: IncomingEvent): Drop {
+  return drop('', DropReason.Unwired, `no MessagingGroup names chat ${chat} of channel ${channel}, nor ${chatClass} chats`);
+}
+
+export function outOfScope(agentGroup: string, sender: string): Drop {
+  return drop(agentGroup, DropReason.SenderOutOfScope, `${agentGroup} hears known senders only here, and ${sender} is none`);
+}
+
+function drop(agentGroup: string, reason: DropReason, detail: string): Drop {
   return { type: 'drop', agentGroup, reason, detail };
 }

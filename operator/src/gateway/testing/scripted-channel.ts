@@ -57,7 +57,7 @@ export function scriptedChannel(options: { listens?: boolean; ackBudgetMs?: numb
     return {
       info: scripted.type.info,
       account: `bot with ${token}`,
-      dialect: { ...MRKDWN, maxLength: 100 },
+      dialect: { ...MRKDWN, maxLength: 100, maxBesideButtons: 0 },
       ...(options.listens === true
         ? {
             listen: (sink, signal, up) =>

@@ -5,6 +5,19 @@ import { Server, status } from '@grpc/grpc-js';
 import { authenticate, CHANNEL_OPTIONS, closeServer, handleUnary, listen, StatusError } from '../../lib/grpc.ts';
 import type { TokenReviewer } from '../../lib/identity.ts';
 
+/** The session that asks, and what it asks, whatever the seq. */
+export const ASKING = 'helper-abcdefghij';
+export const QUESTION = {
+  questionId: 'q',
+  title: 'Deploy?',
+  text: 'To production.',
+  options: [
+    { label: 'Yes', value: 'y' },
+    { label: 'Not now', value: 'n' },
+  ],
+  expiresAt: 0,
+};
+
 export interface Staged {
   readonly info: inbox.StagedAttachmentInfo;
   readonly bytes: number;
@@ -15,6 +28,8 @@ export class ScriptedInbox {
   /** Stored events, in order; a repeated one is answered as duplicate and not here again. */
   readonly enqueued: inbox.EnqueueRequest[] = [];
   readonly amended: inbox.AmendRequest[] = [];
+  /** Presses on buttons that were offered, in order. Those of `ASKING` are stored once each. */
+  readonly answers: inbox.AnswerRequest[] = [];
   readonly drops: inbox.RecordDropRequest[] = [];
   readonly staged: Staged[] = [];
   duplicates = 0;
@@ -30,6 +45,7 @@ export class ScriptedInbox {
   stageGate: Promise<void> = Promise.resolve();
   address = '';
   readonly #seen = new Map<string, number>();
+  readonly #chosen = new Map<number, { readonly eventId: string; readonly label: string; readonly answeredBy: string }>();
   #server: Server | undefined;
 
   static async start(reviewer: TokenReviewer, address = '127.0.0.1:0'): Promise<ScriptedInbox> {
@@ -53,9 +69,10 @@ export class ScriptedInbox {
         this.amended.push(request);
         return { outcome: inbox.AmendOutcome.UPDATED };
       }, onInternal),
-      answer: handleUnary(async () => {
+      answer: handleUnary(async (request) => {
         this.#fail();
-        return { outcome: inbox.AnswerOutcome.UNKNOWN, label: '', answeredBy: '', title: '', text: '' };
+        this.answers.push(request);
+        return this.#answer(request);
       }, onInternal),
       recordDrop: handleUnary(async (request) => {
         this.#fail();
@@ -116,6 +133,18 @@ export class ScriptedInbox {
     const seq = this.enqueued.length * 2;
     this.#seen.set(key, seq);
     return { outcome: inbox.EnqueueOutcome.STORED, session: 'session', seq };
+  }
+
+  #answer({ session, questionSeq, option, event }: inbox.AnswerRequest): inbox.AnswerResponse {
+    const { title, text, options } = QUESTION;
+    if (session !== ASKING || options[option] === undefined)
+      return { outcome: inbox.AnswerOutcome.UNKNOWN, label: '', answeredBy: '', title: '', text: '' };
+    const known = this.#chosen.get(questionSeq);
+    const holds = known ?? { eventId: event?.eventId ?? '', label: options[option].label, answeredBy: event?.senderName ?? '' };
+    this.#chosen.set(questionSeq, holds);
+    const { STORED, DUPLICATE, ALREADY_ANSWERED } = inbox.AnswerOutcome;
+    const outcome = known === undefined ? STORED : known.eventId === event?.eventId ? DUPLICATE : ALREADY_ANSWERED;
+    return { outcome, label: holds.label, answeredBy: holds.answeredBy, title, text };
   }
 
   #fail(): void {

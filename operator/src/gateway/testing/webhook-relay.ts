@@ -44,6 +44,11 @@ export class WebhookRelay {
     return relay;
   }
 
+  /** A call that the emulator does not make by itself. */
+  async call(body: Buffer, headers: Readonly<Record<string, string>>): Promise<number> {
+    return this.#forward({ ...this.#add, ...headers }, body);
+  }
+
   /** The same call again, with its headers changed. */
   async again(call: RelayedCall, headers: Readonly<Record<string, string>> = {}): Promise<number> {
     if (this.to === undefined) throw new Error('the relay leads nowhere');

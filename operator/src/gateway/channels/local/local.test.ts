@@ -1,6 +1,7 @@
 import type { GatewayContext } from '../../start.ts';
+import { decodeButton } from '../button.ts';
 import { describeChannel, type PlatformUnderTest } from '../contract.test-suite.ts';
-import { localMessage } from './local.ts';
+import { localAnswer, localMessage } from './local.ts';
 
 async function webChat(): Promise<PlatformUnderTest> {
   let context: GatewayContext | undefined;
@@ -10,7 +11,7 @@ async function webChat(): Promise<PlatformUnderTest> {
       localMessage({ channel: 'team', chat: 'alice', id, sender: 'alice', senderName: 'Alice', text, sentAtMs: 0 }),
     ]);
   };
-  let last: [string, string] = ['', ''];
+  let last = async (): Promise<void> => {};
   return {
     spec: { type: 'local' },
     credentials: {},
@@ -20,14 +21,27 @@ async function webChat(): Promise<PlatformUnderTest> {
     connect: async () => {},
     say: async (text) => {
       count += 1;
-      last = [`m${count}`, text];
-      await write(...last);
-      return last[0];
+      const id = `m${count}`;
+      last = () => write(id, text);
+      await last();
+      return id;
     },
     // A page that lost the answer sends the same message under the same id. Nobody can forge one: the API authenticates.
     repeat: async (change = 'none') => {
       if (change === 'forged') return 401;
-      await write(...last);
+      await last();
+      return 200;
+    },
+    press: async (_, data) => {
+      const pointer = decodeButton(data);
+      if (pointer === undefined) return 200; // the API takes no other form
+      count += 1;
+      const id = `p${count}`;
+      const press = localAnswer({ channel: 'team', chat: 'alice', id, sender: 'alice', pointer, pressedAtMs: 0 });
+      last = async () => {
+        await context?.receive('team', [press]);
+      };
+      await last();
       return 200;
     },
     plugins: [

@@ -3,13 +3,14 @@
  * delivered here is delivered as soon as it is recorded.
  */
 import { MARKDOWN_AS_IS } from '../../render/as-is.ts';
-import type { ChannelInfo, ChannelType, ConnectedChannel, IncomingAttachment, IncomingMessage } from '../channel.ts';
+import type { ButtonPointer } from '../button.ts';
+import type { ChannelInfo, ChannelType, ConnectedChannel, IncomingAnswer, IncomingAttachment, IncomingMessage } from '../channel.ts';
 
 const INFO: ChannelInfo = {
   type: 'local',
   terminology: { chat: 'chat', thread: 'thread', account: 'Dovecote' },
   howToFindIds: 'A chat is named by whoever opens it; the sender is the name under which a person signed in.',
-  supports: { threads: false, edits: true, reactions: true, files: true, buttons: false, typing: true },
+  supports: { threads: false, edits: true, reactions: true, files: true, buttons: true, typing: true },
   defaultIsolation: 'Shared',
   ackBudgetMs: 10_000,
 };
@@ -37,6 +38,37 @@ function connected(): ConnectedChannel {
   };
 }
 
+/** A press on a button by someone whom we authenticated. `id` as in localMessage. */
+export function localAnswer(answer: {
+  readonly channel: string;
+  readonly chat: string;
+  readonly id: string;
+  readonly sender: string;
+  readonly pointer: ButtonPointer;
+  readonly pressedAtMs: number;
+}): IncomingAnswer {
+  const { channel, chat, id, sender, pointer, pressedAtMs } = answer;
+  return {
+    ...pointer,
+    type: 'answer',
+    eventId: eventIdOf(channel, chat, id),
+    chat,
+    chatClass: 'Direct',
+    thread: '',
+    opensThread: '',
+    sender,
+    senderName: sender,
+    senderIsBot: false,
+    platformMessageId: '', // the page shows the ledger, where the answer stands beside its question
+    sentAtMs: pressedAtMs,
+    pressId: '',
+  };
+}
+
+function eventIdOf(channel: string, chat: string, id: string): string {
+  return `${channel}/${encodeURIComponent(chat)}/${encodeURIComponent(id)}`;
+}
+
 /** A message that someone whom we authenticated wrote into the web chat. `id` is unique in its chat and the same when it is sent again. */
 export function localMessage(message: {
   readonly channel: string;
@@ -51,7 +83,7 @@ export function localMessage(message: {
   const { channel, chat, id, sender, senderName, text, sentAtMs, attachments = [] } = message;
   return {
     type: 'message',
-    eventId: `${channel}/${encodeURIComponent(chat)}/${encodeURIComponent(id)}`,
+    eventId: eventIdOf(channel, chat, id),
     chat,
     chatClass: 'Direct',
     thread: '',

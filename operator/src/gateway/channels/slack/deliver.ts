@@ -1,6 +1,9 @@
-import type { WebClient } from '@slack/web-api';
+import type { KnownBlock, WebClient } from '@slack/web-api';
+import { MRKDWN } from '../../render/mrkdwn.ts';
+import { parts } from '../../render/parts.ts';
 import { type Delivery, type Outcome, type Outgoing, RefusedReason, RetryReason } from '../channel.ts';
 import { neverSent } from '../never-sent.ts';
+import { cardBlocks, questionBlocks } from './blocks.ts';
 import { slackEmojiName } from './emoji-name.ts';
 import { fromSlack } from './from-slack.ts';
 import { within } from './web-api.ts';
@@ -10,16 +13,21 @@ export const METADATA_TYPE = 'dovecote_delivery';
 
 type FileDelivery = Delivery<Extract<Outgoing, { kind: 'file' }>>;
 
+/** Slack keeps the blocks of a message whose edit names none, and shows them in place of its text. */
+const NO_BLOCKS: KnownBlock[] = [];
+
 /** One message on Slack. Never rejects. */
 export function deliver(client: WebClient, delivery: Delivery, signal: AbortSignal): Promise<Outcome> {
   return within(signal, async () => {
     const { chat: channel, thread, idempotencyKey, outgoing } = delivery;
     switch (outgoing.kind) {
       case 'text':
+      case 'card':
+      case 'question':
         try {
           const { ts } = await client.chat.postMessage({
             channel,
-            text: outgoing.text,
+            ...bodyOf(outgoing),
             ...(thread !== '' && { thread_ts: thread }),
             unfurl_links: false,
             metadata: { event_type: METADATA_TYPE, event_payload: { key: idempotencyKey } },
@@ -30,7 +38,7 @@ export function deliver(client: WebClient, delivery: Delivery, signal: AbortSign
         }
       case 'edit':
         try {
-          const { ts } = await client.chat.update({ channel, ts: outgoing.target, text: outgoing.text });
+          const { ts } = await client.chat.update({ channel, ts: outgoing.target, text: outgoing.text, blocks: NO_BLOCKS });
           return delivered(ts ?? outgoing.target);
         } catch (thrown) {
           return fromSlack('edit the message', thrown);
@@ -117,6 +125,16 @@ function shareOf(file: object | undefined, chat: string): string | undefined {
     file !== undefined && 'shares' in file ? (file.shares as Record<string, Record<string, readonly { readonly ts?: string }[]>>) : {};
   for (const kind of Object.values(shares)) for (const { ts } of kind[chat] ?? []) if (ts !== undefined) return ts;
   return undefined;
+}
+
+/** Of a message with blocks the text is what notifications show. */
+function bodyOf(outgoing: Extract<Outgoing, { kind: 'text' | 'card' | 'question' }>): { text: string; blocks?: KnownBlock[] } {
+  const { text } = outgoing;
+  if (outgoing.kind === 'question') return { text, blocks: questionBlocks(text, outgoing.buttons) };
+  const blocks = outgoing.kind === 'card' ? cardBlocks(outgoing.card) : undefined;
+  if (outgoing.kind === 'text' || blocks === undefined) return { text };
+  const [fallback = text] = parts(outgoing.card.fallback, MRKDWN);
+  return { text: fallback, blocks };
 }
 
 function isAlreadyReacted(thrown: unknown): boolean {

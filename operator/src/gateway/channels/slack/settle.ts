@@ -52,6 +52,8 @@ export function settle(
           return done === true ? { type: 'sent', platformMessageId: outgoing.target } : { type: 'not-sent' };
         }
         case 'text':
+        case 'card':
+        case 'question':
         case 'file': {
           const since = (await read(client, channel, thread, { oldest: String(oldest), inclusive: true })).filter(
             (message) => mine(message) && Number(message.ts) >= oldest,
@@ -93,7 +95,7 @@ async function read(client: WebClient, channel: string, thread: string, range: R
   throw new Error(`cannot settle: more than ${MAX_PAGES * PAGE} messages since then`);
 }
 
-function looksLike(message: Seen, outgoing: Extract<SettleQuestion['delivery']['outgoing'], { kind: 'text' } | { kind: 'file' }>): boolean {
+function looksLike(message: Seen, outgoing: Exclude<SettleQuestion['delivery']['outgoing'], { kind: 'edit' | 'reaction' }>): boolean {
   if (outgoing.kind === 'file') return message.files?.some(({ name, title }) => name === outgoing.name || title === outgoing.name) === true;
   return normal(message.text) === normal(outgoing.text);
 }

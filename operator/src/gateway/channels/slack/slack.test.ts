@@ -1,6 +1,7 @@
 import { freePort, MockPlatformFaults } from '../../testing/mock-platform-faults.ts';
 import { WebhookRelay } from '../../testing/webhook-relay.ts';
 import { describeChannel, type PlatformUnderTest } from '../contract.test-suite.ts';
+import { scriptedPress } from './scripted-press.ts';
 import { BOT_TOKEN, BOT_USER, SIGNING_SECRET, startSlackEmulator } from './slack-emulator.ts';
 
 interface EmulatedMessage {
@@ -9,6 +10,12 @@ interface EmulatedMessage {
   readonly user: string;
   readonly thread_ts?: string;
   readonly files?: readonly { readonly name: string; readonly url_private_download: string }[];
+  readonly blocks?: readonly {
+    readonly type: string;
+    readonly text?: { readonly text: string };
+    readonly fields?: readonly { readonly text: string }[];
+    readonly elements?: readonly { readonly action_id: string; readonly text: { readonly text: string }; readonly value: string }[];
+  }[];
   readonly reactions?: readonly { readonly name: string }[];
 }
 
@@ -48,11 +55,21 @@ async function slackOverWebhook(): Promise<PlatformUnderTest> {
       if (last === undefined) throw new Error('Slack has not called yet');
       return relay.again(last, change === 'forged' ? { 'x-slack-signature': `v0=${'0'.repeat(64)}` } : {});
     },
+    // The emulator knows no interactivity: a scripted press, as docs.slack.dev says ("Handling user interaction"), signed as Slack signs.
+    press: async (ts, data) => {
+      const alice = (await emulator.asAlice('auth.test', {})) as { user_id: string };
+      return relay.call(...scriptedPress({ chat: emulator.chat, ts, user: alice.user_id, data }));
+    },
     seen: async () => {
       const own = (await all()).filter(({ user }) => user === BOT_USER);
       return Promise.all(
-        own.map(async ({ ts, text, thread_ts = '', files: [file] = [] }) => {
-          if (file === undefined) return { id: ts, text, thread: thread_ts };
+        own.map(async ({ ts, text, thread_ts = '', files: [file] = [], blocks = [] }) => {
+          const buttons = blocks
+            .flatMap(({ elements = [] }) => elements)
+            .map((button) => ({ label: button.text.text, data: button.value }));
+          const laidOut = blocks.flatMap(({ text: line, fields = [] }) => [...(line === undefined ? [] : [line]), ...fields]);
+          const shown = laidOut.length === 0 ? text : laidOut.map((line) => line.text).join('\n');
+          if (file === undefined) return { id: ts, text: shown, thread: thread_ts, buttons };
           const response = await fetch(file.url_private_download, { headers: { authorization: `Bearer ${BOT_TOKEN}` } });
           return { id: ts, text, thread: thread_ts, file: { name: file.name, bytes: Buffer.from(await response.arrayBuffer()) } };
         }),

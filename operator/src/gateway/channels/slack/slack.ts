@@ -1,6 +1,6 @@
 /** Slack: events over HTTP or Socket Mode, answers over the Web API. */
 import { TerminalError } from '../../../lib/errors.ts';
-import { MRKDWN } from '../../render/mrkdwn.ts';
+import { escapeText, MRKDWN } from '../../render/mrkdwn.ts';
 import type { ChannelInfo, ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
 import { credential } from '../credential.ts';
 import { SlackApp } from './bolt-app.ts';
@@ -8,6 +8,7 @@ import { deliver } from './deliver.ts';
 import { SlackDirectory } from './directory.ts';
 import { parseMessageEvent, type SlackFile, type SlackSelf } from './events.ts';
 import { fromSlackConnect } from './from-slack.ts';
+import { type BlockActions, pressesOf } from './presses.ts';
 import { settle } from './settle.ts';
 import { listenToSocket } from './socket.ts';
 import { clientOptions, webClient, within } from './web-api.ts';
@@ -18,7 +19,7 @@ const INFO: ChannelInfo = {
   terminology: { chat: 'channel', thread: 'thread', account: 'app' },
   howToFindIds:
     'In Slack, open the details of a channel or a profile: the id (C…, D…, U…) stands at the bottom, or under "Copy member ID".',
-  supports: { threads: true, edits: true, reactions: true, files: true, buttons: false, typing: false },
+  supports: { threads: true, edits: true, reactions: true, files: true, buttons: true, typing: false },
   defaultIsolation: 'PerThread',
   // Slack waits three seconds.
   ackBudgetMs: 2_800,
@@ -62,14 +63,19 @@ async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Co
       }),
   });
   const parse = (body: Record<string, unknown>): Promise<readonly IncomingEvent[]> => app.events(body);
+  const parsePress = (press: BlockActions): Promise<readonly IncomingEvent[]> =>
+    pressesOf(press, { channel: name, nameOf: (user) => directory.name(user) });
 
   return {
     info: INFO,
     account: `@${self.name} in ${self.team}`,
     dialect: MRKDWN,
-    ...(signingSecret !== undefined && { webhook: (call) => receiveWebhook(call, { signingSecret, now: () => clock.now(), log, parse }) }),
+    ...(signingSecret !== undefined && {
+      webhook: (call) => receiveWebhook(call, { signingSecret, now: () => clock.now(), log, parse, parsePress }),
+    }),
     ...(socketToken !== undefined && {
-      listen: (sink, until, up) => listenToSocket({ appToken: socketToken, clientOptions: apiOptions, clock, log, parse }, sink, until, up),
+      listen: (sink, until, up) =>
+        listenToSocket({ appToken: socketToken, clientOptions: apiOptions, clock, log, parse, parsePress }, sink, until, up),
     }),
     verify: async (until) => {
       const now = await whoAmI(until);
@@ -77,6 +83,12 @@ async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Co
     },
     deliver: (delivery, until) => deliver(client, delivery, until),
     settle: (question, until) => settle(client, self, question, until),
+    respond: async ({ chat, thread, sender }, { sentence, shown }, until) => {
+      if (shown) return;
+      await within(until, () =>
+        client.chat.postEphemeral({ channel: chat, user: sender, text: escapeText(sentence), ...(thread !== '' && { thread_ts: thread }) }),
+      );
+    },
     typing: async () => {}, // Slack has none for apps in channels
     close: async () => {}, // every call is a request of its own
   };

@@ -8,6 +8,7 @@ import type { IncomingEvent, Sink } from '../channel.ts';
 import { Envelope } from './events.ts';
 import { fromSlackConnect } from './from-slack.ts';
 import { slackLogger } from './logger.ts';
+import { BlockActions } from './presses.ts';
 
 const START_MS = 20_000;
 const CLOSE_MS = 5_000;
@@ -18,6 +19,7 @@ export interface SlackSocket {
   readonly clock: Clock;
   readonly log: Log;
   readonly parse: (body: Record<string, unknown>) => Promise<readonly IncomingEvent[]>;
+  readonly parsePress: (press: BlockActions) => Promise<readonly IncomingEvent[]>;
 }
 
 interface SlackEvent {
@@ -36,7 +38,7 @@ export async function listenToSocket(socket: SlackSocket, sink: Sink, signal: Ab
 
 /** Resolves when a connection that was good has ended, or `signal` aborted; rejects when none could be made. */
 async function oneConnection(
-  { appToken, clientOptions, clock, log, parse }: SlackSocket,
+  { appToken, clientOptions, clock, log, parse, parsePress }: SlackSocket,
   sink: Sink,
   signal: AbortSignal,
   up: () => void,
@@ -53,6 +55,11 @@ async function oneConnection(
           const events = await parse(envelope.data);
           if (events.length > 0) await sink(events);
         } else log.warn({ err: envelope.error }, 'slack event has bad form');
+      }
+      const press = type === 'interactive' ? BlockActions.safeParse(body) : undefined;
+      if (press?.success === true) {
+        const events = await parsePress(press.data);
+        if (events.length > 0) await sink(events);
       }
       // Commands and buttons that nobody here knows are acknowledged too, or Slack shows the person an error of ours.
       await ack();

@@ -4,6 +4,7 @@ import type { Log } from '../../../lib/log.ts';
 import type { IncomingEvent, WebhookCall, WebhookVerdict } from '../channel.ts';
 import { Envelope } from './events.ts';
 import { slackLogger } from './logger.ts';
+import { BlockActions } from './presses.ts';
 
 /** Slack's rule: older calls are replays. Newer ones by as much are a clock that is wrong. */
 const WINDOW_S = 5 * 60;
@@ -13,9 +14,13 @@ export interface SlackWebhook {
   readonly now: () => number;
   readonly log: Log;
   readonly parse: (body: Record<string, unknown>) => Promise<readonly IncomingEvent[]>;
+  readonly parsePress: (press: BlockActions) => Promise<readonly IncomingEvent[]>;
 }
 
-export async function receiveWebhook(call: WebhookCall, { signingSecret, now, log, parse }: SlackWebhook): Promise<WebhookVerdict> {
+export async function receiveWebhook(
+  call: WebhookCall,
+  { signingSecret, now, log, parse, parsePress }: SlackWebhook,
+): Promise<WebhookVerdict> {
   const signature = call.header('x-slack-signature');
   const timestamp = call.header('x-slack-request-timestamp');
   if (signature === undefined || timestamp === undefined || !/^\d{1,12}$/.test(timestamp)) {
@@ -30,9 +35,11 @@ export async function receiveWebhook(call: WebhookCall, { signingSecret, now, lo
   if (!isValidSlackRequest({ signingSecret, body, headers, nowMilliseconds: now(), logger: slackLogger(log) })) {
     return { type: 'forged', message: 'X-Slack-Signature is not ours' };
   }
+  // Buttons come as a form with one field, to the same address and with the same signature.
+  const form = /^application\/x-www-form-urlencoded\b/i.test(call.header('content-type') ?? '');
   let json: unknown;
   try {
-    json = JSON.parse(body);
+    json = JSON.parse(form ? (new URLSearchParams(body).get('payload') ?? '') : body);
   } catch {
     return { type: 'malformed', message: 'the body is not JSON' };
   }
@@ -42,6 +49,8 @@ export async function receiveWebhook(call: WebhookCall, { signingSecret, now, lo
       return { type: 'malformed', message: 'url_verification without challenge' };
     return { type: 'answer', contentType: 'text/plain; charset=utf-8', body: json.challenge };
   }
+  const press = BlockActions.safeParse(json);
+  if (press.success) return { type: 'events', events: await parsePress(press.data) };
   const envelope = Envelope.safeParse(json);
   // Signed by Slack, and of a kind that we did not ask for: to refuse it would only bring it back.
   if (!envelope.success)

@@ -25,8 +25,10 @@ export async function deliver(api: BotApi, { chat, thread, replyTo, outgoing }: 
   };
   switch (outgoing.kind) {
     case 'text':
+    case 'card':
+    case 'question':
       try {
-        const options = { parse_mode: 'HTML', link_preview_options: { is_disabled: true } };
+        const options = { parse_mode: 'HTML', link_preview_options: { is_disabled: true }, ...keyboardOf(outgoing) };
         return delivered(await api.call('sendMessage', { ...where, ...answering, text: outgoing.text, ...options }, signal));
       } catch (thrown) {
         return fromTelegram('send the message', thrown);
@@ -35,7 +37,14 @@ export async function deliver(api: BotApi, { chat, thread, replyTo, outgoing }: 
       try {
         await api.call(
           'editMessageText',
-          { chat_id: chat, message_id: Number(outgoing.target), text: outgoing.text, parse_mode: 'HTML' },
+          // What is said instead of a question has no buttons.
+          {
+            chat_id: chat,
+            message_id: Number(outgoing.target),
+            text: outgoing.text,
+            parse_mode: 'HTML',
+            reply_markup: { inline_keyboard: [] },
+          },
           signal,
         );
         return { type: 'delivered', platformMessageId: outgoing.target };
@@ -64,6 +73,12 @@ export async function deliver(api: BotApi, { chat, thread, replyTo, outgoing }: 
       }
     }
   }
+}
+
+/** One below the other: on a phone there is no room beside a label. */
+function keyboardOf(outgoing: Delivery['outgoing']): object {
+  if (outgoing.kind !== 'question') return {};
+  return { reply_markup: { inline_keyboard: outgoing.buttons.map(({ label, data }) => [{ text: label, callback_data: data }]) } };
 }
 
 function delivered(answer: unknown): Outcome {

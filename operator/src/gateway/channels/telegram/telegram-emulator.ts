@@ -9,12 +9,15 @@ export interface SentByBot {
   readonly id: string;
   readonly text: string;
   readonly thread: string;
+  readonly buttons: readonly { readonly label: string; readonly data: string }[];
 }
 
 export interface TelegramEmulator {
   readonly url: string;
   /** Writes into the group as Alice; resolves with the message id when the bot was told, or could ask. */
   say(text: string, more?: Readonly<Record<string, unknown>>): Promise<string>;
+  /** Presses a button of a message as Alice; resolves when the bot was told, or could ask. */
+  press(messageId: string, data: string): Promise<void>;
   sent(): readonly SentByBot[];
   setWebhook(url: string): Promise<void>;
   close(): Promise<void>;
@@ -25,10 +28,20 @@ interface Server {
   readonly storage: {
     readonly botMessages: readonly {
       readonly messageId: number;
-      readonly message: { readonly text?: string; readonly message_thread_id?: number };
+      readonly message: {
+        readonly text?: string;
+        readonly message_thread_id?: number;
+        readonly reply_markup?: {
+          readonly inline_keyboard: readonly (readonly { readonly text: string; readonly callback_data: string }[])[];
+        };
+      };
     }[];
   };
-  getClient(token: string, options: object): { makeMessage(text: string, options?: object): object };
+  getClient(
+    token: string,
+    options: object,
+  ): { makeMessage(text: string, options?: object): object; makeCallbackQuery(data: string, options?: object): object };
+  addUserCallback(query: object): Promise<void>;
   addUserMessage(message: object): Promise<void>;
   start(): Promise<void>;
   stop(): Promise<boolean>;
@@ -56,11 +69,15 @@ export async function startTelegramEmulator(port: number): Promise<TelegramEmula
       await server.addUserMessage(client.makeMessage(text, more));
       return String(messageId);
     },
+    press: (messageId, data) => server.addUserCallback(client.makeCallbackQuery(data, { message: { message_id: Number(messageId) } })),
     sent: () =>
       server.storage.botMessages.map(({ messageId, message }) => ({
         id: String(messageId),
         text: message.text ?? '',
         thread: message.message_thread_id === undefined ? '' : String(message.message_thread_id),
+        buttons: (message.reply_markup?.inline_keyboard ?? [])
+          .flat()
+          .map(({ text, callback_data }) => ({ label: text, data: callback_data })),
       })),
     setWebhook: async (url) => {
       const response = await fetch(`${server.config.apiURL}/bot${BOT_TOKEN}/setWebhook`, {

@@ -63,6 +63,10 @@ async function telegram(mode: 'Webhook' | 'Poll'): Promise<PlatformUnderTest> {
     },
     say: (text, { thread } = {}) =>
       emulator.say(text, thread === undefined ? {} : { message_thread_id: Number(thread), is_topic_message: true }),
+    press: async (id, data) => {
+      await emulator.press(id, data).catch(() => {}); // it throws when it was refused
+      return mode === 'Webhook' ? (relay.calls.at(-1)?.status ?? 0) : 200;
+    },
     ...(mode === 'Webhook' && {
       repeat: async (change: 'none' | 'forged' = 'none') => {
         const last = relay.calls.at(-1);

@@ -16,13 +16,15 @@ const INFO: ChannelInfo = {
   terminology: { chat: 'chat', thread: 'topic', account: 'bot' },
   howToFindIds:
     'Write to the bot and look at `dovecote why`: the refused message shows the ids of its chat and its sender. Groups have negative ids.',
-  supports: { threads: true, edits: true, reactions: true, files: true, buttons: false, typing: true },
+  supports: { threads: true, edits: true, reactions: true, files: true, buttons: true, typing: true },
   defaultIsolation: 'Shared',
   ackBudgetMs: 20_000,
 };
 
 /** The public Bot API gives bots no larger files. */
 const MAX_DOWNLOAD_BYTES = 20 * 1024 * 1024;
+/** Of what is shown to whoever pressed a button. */
+const MAX_RESPONSE_CHARS = 200;
 const Me = z.object({ id: z.number(), username: z.string().default(''), first_name: z.string().default('') });
 const FileAnswer = z.object({ file_path: z.string() });
 
@@ -86,6 +88,9 @@ async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Co
         { chat_id: chat, action: 'typing', ...(thread !== '' && { message_thread_id: Number(thread) }) },
         until,
       );
+    },
+    respond: async ({ pressId }, { sentence }, until) => {
+      await api.call('answerCallbackQuery', { callback_query_id: pressId, text: sentence.slice(0, MAX_RESPONSE_CHARS) }, until);
     },
     close: async () => {}, // every call is a request of its own
   };

@@ -1,6 +1,7 @@
 /** Telegram's updates as our events. Everything else in an update is left unread. */
 import { z } from 'zod';
-import type { IncomingAttachment, IncomingEvent, IncomingMessage } from '../channel.ts';
+import { decodeButton } from '../button.ts';
+import type { IncomingAnswer, IncomingAttachment, IncomingEvent, IncomingMessage } from '../channel.ts';
 
 const User = z.object({
   id: z.number(),
@@ -53,6 +54,14 @@ const Message = Base.extend({
   story: z.unknown().optional(),
 });
 type Message = z.infer<typeof Message>;
+const CallbackQuery = z.object({
+  id: z.string(),
+  from: User,
+  // Absent when the button was sent in inline mode; of a message that is too old there are but its ids.
+  message: Message.pick({ message_id: true, chat: true, is_topic_message: true, message_thread_id: true }).optional(),
+  data: z.string().nullish(),
+});
+type CallbackQuery = z.infer<typeof CallbackQuery>;
 
 export const Update = z.object({
   update_id: z.number(),
@@ -60,10 +69,11 @@ export const Update = z.object({
   edited_message: Message.optional(),
   channel_post: Message.optional(),
   edited_channel_post: Message.optional(),
+  callback_query: CallbackQuery.optional(),
 });
 
 /** What we ask Telegram for. */
-export const ALLOWED_UPDATES = ['message', 'edited_message', 'channel_post', 'edited_channel_post'];
+export const ALLOWED_UPDATES = ['message', 'edited_message', 'channel_post', 'edited_channel_post', 'callback_query'];
 
 export interface TelegramSelf {
   readonly id: number;
@@ -81,6 +91,7 @@ export interface ParseContext {
 /** Empty for what is no message, and for our own. Throws ZodError for an update of bad form. */
 export function parseUpdate(raw: unknown, context: ParseContext): readonly IncomingEvent[] {
   const update = Update.parse(raw);
+  if (update.callback_query !== undefined) return pressOf(update.callback_query, context);
   const message = update.message ?? update.channel_post;
   const edited = update.edited_message ?? update.edited_channel_post;
   const subject = message ?? edited;
@@ -106,6 +117,21 @@ export function parseUpdate(raw: unknown, context: ParseContext): readonly Incom
       mentioned: mentions(subject, text, context.self),
       attachments,
       ...(quoted !== undefined && { quoted }),
+    },
+  ];
+}
+
+/** Empty for a button that is none of ours. */
+function pressOf({ id, from, message, data }: CallbackQuery, { channel }: ParseContext): readonly IncomingAnswer[] {
+  const pointer = decodeButton(data ?? '');
+  if (message === undefined || pointer === undefined) return [];
+  return [
+    {
+      ...pointer,
+      ...addressOf({ ...message, from }),
+      type: 'answer',
+      eventId: `${channel}/press/${id}`,
+      pressId: id,
     },
   ];
 }

@@ -1,0 +1,89 @@
+/**
+ * After an answer is durable: the message with the buttons says what was chosen and by whom, and whoever pressed hears of it. Best
+ * effort: what a crash or a platform keeps from being shown is shown at the next press, which is told that it comes too late.
+ */
+import type { Channel } from '@dovecote/crds';
+import { inbox } from '@dovecote/proto';
+import type { Clock } from '../../lib/clock.ts';
+import { toError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { ConnectedChannel, IncomingAnswer } from '../channels/channel.ts';
+import { withDeadline } from '../deadline.ts';
+import type { Receipt } from '../intake.ts';
+import { answeredQuestion } from '../platform/question.ts';
+
+const CALL_MS = 15_000;
+
+export class ShownAnswers {
+  readonly #find: (channel: string) => { readonly connected: ConnectedChannel | undefined } | undefined;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #inHand = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+
+  constructor(deps: {
+    readonly find: (channel: string) => { readonly connected: ConnectedChannel | undefined } | undefined;
+    readonly clock: Clock;
+    readonly log: Log;
+  }) {
+    this.#find = deps.find;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+  }
+
+  /** Never throws, and holds up nobody. */
+  show({ metadata: { name } }: Channel, event: IncomingAnswer, { answered }: Receipt): void {
+    const connected = this.#find(name)?.connected;
+    if (connected === undefined || this.#stop.signal.aborted) return;
+    this.#begin(name, 'whoever pressed was not told', (signal) =>
+      connected.respond?.(event, { sentence: sentenceOf(answered), shown: answered !== undefined }, signal),
+    );
+    if (answered !== undefined && connected.info.supports.edits && event.platformMessageId !== '')
+      this.#begin(name, 'buttons of an answered question stay', (signal) => replaceButtons(connected, event, answered, signal));
+  }
+
+  /** Gives up what is in hand; resolves when it has ended. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error('the gateway shuts down'));
+    await Promise.all(this.#inHand);
+  }
+
+  #begin(channel: string, failure: string, work: (signal: AbortSignal) => Promise<void> | undefined): void {
+    const done = withDeadline(this.#clock, 'showing an answer', CALL_MS, this.#stop.signal, async (signal) => work(signal))
+      .catch((thrown: unknown) => this.#log.info({ channel, err: toError(thrown) }, failure))
+      .finally(() => this.#inHand.delete(done));
+    this.#inHand.add(done);
+  }
+}
+
+async function replaceButtons(
+  connected: ConnectedChannel,
+  event: IncomingAnswer,
+  answered: inbox.AnswerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const text = answeredQuestion(answered, connected.dialect);
+  const outcome = await connected.deliver(
+    {
+      chat: event.chat,
+      thread: event.thread,
+      replyTo: '',
+      idempotencyKey: `${event.session}/${event.questionSeq}/answered`,
+      outgoing: { kind: 'edit', target: event.platformMessageId, text },
+    },
+    signal,
+  );
+  if (outcome.type !== 'delivered') throw new Error(outcome.message);
+}
+
+function sentenceOf(answered: inbox.AnswerResponse | undefined): string {
+  switch (answered?.outcome) {
+    case inbox.AnswerOutcome.STORED:
+    case inbox.AnswerOutcome.DUPLICATE:
+      return `Your answer: ${answered.label}`;
+    case inbox.AnswerOutcome.ALREADY_ANSWERED:
+      return `Already answered${answered.answeredBy === '' ? '' : ` by ${answered.answeredBy}`}: ${answered.label}`;
+    default:
+      return 'This cannot be answered by you here.';
+  }
+}

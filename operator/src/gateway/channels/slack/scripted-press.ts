@@ -1,0 +1,53 @@
+/** Test only: the call by which Slack tells of a pressed button. Scripted, by docs.slack.dev, "block_actions payload". */
+import { createHmac } from 'node:crypto';
+import { ACTION_PREFIX } from './blocks.ts';
+import { SIGNING_SECRET } from './slack-emulator.ts';
+
+export interface ScriptedPress {
+  readonly chat: string;
+  /** of the message */
+  readonly ts: string;
+  readonly thread?: string;
+  readonly user: string;
+  readonly data: string;
+}
+
+let count = 0;
+
+export function pressPayload({ chat, ts, thread, user, data }: ScriptedPress): object {
+  count += 1;
+  return {
+    type: 'block_actions',
+    user: { id: user, username: 'alice', name: 'alice', team_id: 'T1' },
+    api_app_id: 'A1',
+    token: 'old style',
+    container: { type: 'message', message_ts: ts, channel_id: chat, is_ephemeral: false },
+    trigger_id: `1.2.${count}`,
+    team: { id: 'T1', domain: 'test' },
+    channel: { id: chat, name: 'agents' },
+    message: { type: 'message', ts, ...(thread !== undefined && { thread_ts: thread }) },
+    response_url: 'https://hooks.slack.com/actions/T1/1/1',
+    actions: [
+      {
+        type: 'button',
+        action_id: `${ACTION_PREFIX}0`,
+        block_id: 'b',
+        value: data,
+        action_ts: `${Math.floor(Date.now() / 1000)}.${String(count).padStart(6, '0')}`,
+      },
+    ],
+  };
+}
+
+/** Body and headers, signed. */
+export function scriptedPress(press: ScriptedPress): [Buffer, Record<string, string>] {
+  const body = new URLSearchParams({ payload: JSON.stringify(pressPayload(press)) }).toString();
+  const at = Math.floor(Date.now() / 1000);
+  const digest = createHmac('sha256', SIGNING_SECRET).update(`v0:${at}:${body}`).digest('hex');
+  const headers = {
+    'content-type': 'application/x-www-form-urlencoded',
+    'x-slack-request-timestamp': String(at),
+    'x-slack-signature': `v0=${digest}`,
+  };
+  return [Buffer.from(body), headers];
+}
