@@ -10,11 +10,13 @@ export interface ScriptedPress {
   readonly thread?: string;
   readonly user: string;
   readonly data: string;
+  /** ms since 1970 */
+  readonly at: number;
 }
 
 let count = 0;
 
-export function pressPayload({ chat, ts, thread, user, data }: ScriptedPress): object {
+export function pressPayload({ chat, ts, thread, user, data, at }: ScriptedPress): object {
   count += 1;
   return {
     type: 'block_actions',
@@ -33,7 +35,7 @@ export function pressPayload({ chat, ts, thread, user, data }: ScriptedPress): o
         action_id: `${ACTION_PREFIX}0`,
         block_id: 'b',
         value: data,
-        action_ts: `${Math.floor(Date.now() / 1000)}.${String(count).padStart(6, '0')}`,
+        action_ts: `${Math.floor(at / 1000)}.${String(count).padStart(6, '0')}`,
       },
     ],
   };
@@ -42,11 +44,11 @@ export function pressPayload({ chat, ts, thread, user, data }: ScriptedPress): o
 /** Body and headers, signed. */
 export function scriptedPress(press: ScriptedPress): [Buffer, Record<string, string>] {
   const body = new URLSearchParams({ payload: JSON.stringify(pressPayload(press)) }).toString();
-  const at = Math.floor(Date.now() / 1000);
-  const digest = createHmac('sha256', SIGNING_SECRET).update(`v0:${at}:${body}`).digest('hex');
+  const seconds = Math.floor(press.at / 1000);
+  const digest = createHmac('sha256', SIGNING_SECRET).update(`v0:${seconds}:${body}`).digest('hex');
   const headers = {
     'content-type': 'application/x-www-form-urlencoded',
-    'x-slack-request-timestamp': String(at),
+    'x-slack-request-timestamp': String(seconds),
     'x-slack-signature': `v0=${digest}`,
   };
   return [Buffer.from(body), headers];
