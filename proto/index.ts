@@ -1,9 +1,17 @@
-/** The contracts between processes: gRPC messages (generated) and the two SQLite files of a cell. Imports nothing of ours. */
+/** The contracts between processes: gRPC messages (generated), the two SQLite files of a cell, and how its other files are touched. Imports nothing of ours. */
 export * from './cell/inbound.ts';
 export * from './cell/migrate.ts';
 export * from './cell/open.ts';
 export * from './cell/outbound.ts';
 export * from './cell/paths.ts';
+export * from './files/atomic-write.ts';
+export * from './files/entries.ts';
+export * from './files/file-calls.ts';
+export * from './files/file-info.ts';
+export * from './files/file-status.ts';
+export * from './files/path-jail.ts';
+export * from './files/text.ts';
+export * from './files/two-ways.ts';
 export * as agent from './gen/dovecote/v1/agent.ts';
 export * as attach from './gen/dovecote/v1/attach.ts';
 export * as containerService from './gen/dovecote/v1/container_service.ts';
@@ -11,3 +19,4 @@ export * as inbox from './gen/dovecote/v1/inbox.ts';
 export * as platform from './gen/dovecote/v1/platform.ts';
 export * as sessions from './gen/dovecote/v1/sessions.ts';
 export * as usage from './gen/dovecote/v1/usage.ts';
+export * as health from './gen/grpc/health/v1/health.ts';

@@ -1,15 +1,31 @@
 /** Files and commands of this session for callers outside, over TLS with a key of this process's own. */
 import { networkInterfaces } from 'node:os';
-import { containerService as proto } from '@dovecote/proto';
-import { type handleUnaryCall, Server, ServerCredentials, type ServerUnaryCall, status, type UntypedHandleCall } from '@grpc/grpc-js';
-import type { PathJail } from '../files/path-jail.ts';
+import {
+  FILE_CALLS,
+  type FileCallName,
+  type FileMethod,
+  health,
+  type PathJail,
+  containerService as proto,
+  type TwoWays,
+  twoWays,
+} from '@dovecote/proto';
+import {
+  type MethodDefinition,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServiceDefinition,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { Log } from '../lifecycle/log.ts';
 import type { Random } from '../lifecycle/random.ts';
 import { CallerGate } from './caller.ts';
 import { selfSigned } from './certificate.ts';
-import { type ExecCall, exec } from './exec.ts';
-import { listDir, readFile, stat, writeFile } from './files.ts';
+import { exec } from './exec.ts';
+import { healthHandlers } from './health.ts';
 import { toStatus } from './status-error.ts';
 
 export interface ContainerServiceDeps {
@@ -36,8 +52,16 @@ export async function startContainerService(deps: ContainerServiceDeps): Promise
   const { certificate, key } = selfSigned(deps.clock.now());
   const gate = new CallerGate();
   const ending = new AbortController();
-  const server = new Server({ interceptors: [gate.interceptor], 'grpc.max_receive_message_length': 4 * 1024 * 1024 });
-  server.addService(proto.ContainerServiceService, methods(deps, ending.signal));
+  const server = new Server({
+    interceptors: [gate.interceptor],
+    'grpc.max_receive_message_length': 4 * 1024 * 1024,
+    // A caller whose node died must not keep its commands alive. A connection may be as old as it likes.
+    'grpc.keepalive_time_ms': 10_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+  });
+  const { definition, handlers } = service(deps, ending.signal);
+  server.addService(definition, handlers);
+  server.addService(health.HealthService, healthHandlers);
   const credentials = ServerCredentials.createSsl(null, [{ private_key: Buffer.from(key), cert_chain: Buffer.from(certificate) }]);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(deps.listen, credentials, (error, bound) =>
@@ -55,37 +79,31 @@ export async function startContainerService(deps: ContainerServiceDeps): Promise
   };
 }
 
-function methods(deps: ContainerServiceDeps, signal: AbortSignal): Record<keyof proto.ContainerServiceServer & string, UntypedHandleCall> {
-  const unary =
-    <Req, Res>(work: (jail: PathJail, request: Req) => Res): handleUnaryCall<Req, Res> =>
-    (call, callback) => {
-      try {
-        callback(null, work(deps.files, call.request));
-      } catch (e) {
-        callback(toStatus(e, deps.log));
-      }
-    };
-  const later = (name: string) => ({ code: status.UNIMPLEMENTED, details: `${name} comes later` });
-  const unaryLater =
-    (name: string) =>
-    (_call: ServerUnaryCall<unknown, unknown>, callback: (error: ReturnType<typeof later>) => void): void =>
-      callback(later(name));
-  return {
-    readFile: unary(readFile),
-    writeFile: unary(writeFile),
-    listDir: unary(listDir),
-    stat: unary(stat),
-    exec: (call: ExecCall) => {
-      exec(call, { files: deps.files, clock: deps.clock, random: deps.random, env: deps.env, signal }).catch((e: unknown) =>
-        call.emit('error', toStatus(e, deps.log)),
+/**
+ * Every method is served as two streams: on the wire a call with one message is no other, and so one function carries them all.
+ */
+function service(
+  deps: ContainerServiceDeps,
+  ending: AbortSignal,
+): { definition: ServiceDefinition; handlers: UntypedServiceImplementation } {
+  const definition: Record<string, MethodDefinition<unknown, unknown>> = {};
+  const handlers: Record<string, UntypedHandleCall> = {};
+  const add = <Req, Res>(name: keyof typeof proto.ContainerServiceService, work: (ways: TwoWays<Req, Res>) => Promise<void>): void => {
+    const method = proto.ContainerServiceService[name] as unknown as MethodDefinition<unknown, unknown>;
+    definition[name] = { ...method, requestStream: true, responseStream: true };
+    handlers[name] = (call: ServerDuplexStream<Req, Res>) => {
+      work(twoWays(call, ending)).then(
+        () => call.end(),
+        (e: unknown) => call.emit('error', toStatus(e, deps.log)),
       );
-    },
-    readRaw: ((call: { emit(event: string, error: unknown): void }) => call.emit('error', later('ReadRaw'))) as UntypedHandleCall,
-    writeRaw: unaryLater('WriteRaw') as UntypedHandleCall,
-    mkdir: unaryLater('Mkdir') as UntypedHandleCall,
-    rename: unaryLater('Rename') as UntypedHandleCall,
-    deleteFile: unaryLater('DeleteFile') as UntypedHandleCall,
+    };
   };
+  for (const name of Object.keys(FILE_CALLS) as FileCallName[]) {
+    const method = FILE_CALLS[name] as FileMethod<unknown, unknown>;
+    add<unknown, unknown>(name, (ways) => method(deps.files, ways));
+  }
+  add<proto.ExecRequest, proto.ExecResponse>('exec', (ways) => exec(ways, deps));
+  return { definition, handlers };
 }
 
 /** What others dial when we listen on every address: the Pod's own. */

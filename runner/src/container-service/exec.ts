@@ -1,8 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
-import type { containerService as proto } from '@dovecote/proto';
-import { type ServerDuplexStream, status } from '@grpc/grpc-js';
-import type { PathJail } from '../files/path-jail.ts';
+import type { PathJail, containerService as proto, TwoWays } from '@dovecote/proto';
+import { status } from '@grpc/grpc-js';
 import { runCommand } from '../jobs/run-command.ts';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { Random } from '../lifecycle/random.ts';
@@ -11,25 +10,18 @@ import { StatusError } from './status-error.ts';
 const DEFAULT_TIMEOUT_MS = 600_000;
 const MAX_TIMEOUT_MS = 86_400_000;
 
-export type ExecCall = ServerDuplexStream<proto.ExecRequest, proto.ExecResponse>;
-
 export interface ExecDeps {
   readonly files: PathJail;
   readonly clock: Clock;
   readonly random: Random;
   readonly env: Readonly<Record<string, string>>;
-  /** the runner ends */
-  readonly signal: AbortSignal;
 }
 
 /**
  * One command for one stream: started by its first message, fed and signalled by the others, ended with the stream.
  * Output waits when the caller does not read. Throws StatusError.
  */
-export async function exec(call: ExecCall, deps: ExecDeps): Promise<void> {
-  const gone = new AbortController();
-  call.on('cancelled', () => gone.abort());
-  const requests = call[Symbol.asyncIterator]() as AsyncIterator<proto.ExecRequest>;
+export async function exec({ requests, send, gone }: TwoWays<proto.ExecRequest, proto.ExecResponse>, deps: ExecDeps): Promise<void> {
   const first = await requests.next();
   if (first.done === true || first.value.part?.$case !== 'start')
     throw new StatusError(status.INVALID_ARGUMENT, 'the first message must be `start`');
@@ -37,8 +29,7 @@ export async function exec(call: ExecCall, deps: ExecDeps): Promise<void> {
   refuseUnsupported(start);
   const cwd = start.workingDirectory === '' ? '.' : start.workingDirectory;
   if (!deps.files.stat(cwd).isDirectory()) throw new StatusError(status.INVALID_ARGUMENT, `${cwd} is not a folder`);
-  call.write({ part: { $case: 'jobId', value: deps.random.id(16) } });
-  let feeding: Promise<void> = Promise.resolve();
+  await send({ part: { $case: 'jobId', value: deps.random.id(16) } });
   try {
     const end = await runCommand(start.command, {
       cwd: deps.files.realPath(cwd),
@@ -46,21 +37,17 @@ export async function exec(call: ExecCall, deps: ExecDeps): Promise<void> {
       timeoutMs: Math.min(start.timeoutMs > 0 ? start.timeoutMs : DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS),
       clock: deps.clock,
       random: deps.random,
-      signal: AbortSignal.any([gone.signal, deps.signal]),
-      onOutput: (stream, data) => call.write({ part: { $case: stream, value: data } }),
-      onStart: (child) => {
-        feeding = feed(child, requests);
-      },
+      signal: gone,
+      onOutput: (stream, data) => void send({ part: { $case: stream, value: data } }).catch(() => {}),
+      onStart: (child) => void feed(child, requests).catch(() => {}),
     });
-    call.write({ part: { $case: 'exit', value: { code: end.code ?? -1, signal: end.signal ?? '', timedOut: end.timedOut } } });
+    await send({ part: { $case: 'exit', value: { code: end.code ?? -1, signal: end.signal ?? '', timedOut: end.timedOut } } });
   } catch (e) {
     const code = (e as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' || code === 'EACCES') throw new StatusError(status.NOT_FOUND, `cannot run ${start.command[0]}: ${code}`);
-    if (gone.signal.aborted || deps.signal.aborted) throw new StatusError(status.CANCELLED, 'the command was ended with its stream');
+    if (gone.aborted) throw new StatusError(status.CANCELLED, 'the command was ended with its stream');
     throw e;
   }
-  call.end();
-  void feeding.catch(() => {}); // it ends with the stream, which is over
 }
 
 function refuseUnsupported(start: proto.ExecStart): void {

@@ -1,11 +1,20 @@
 /** The composition root: builds everything once, runs the session, and says how the process ends. */
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ATTACHMENTS, HEARTBEAT, INBOUND_DB, INBOUND_MIGRATIONS, isDiskFull, latest, OUTBOUND_DB, SchemaSkewError } from '@dovecote/proto';
+import {
+  ATTACHMENTS,
+  HEARTBEAT,
+  INBOUND_DB,
+  INBOUND_MIGRATIONS,
+  isDiskFull,
+  latest,
+  OUTBOUND_DB,
+  PathJail,
+  SchemaSkewError,
+} from '@dovecote/proto';
 import { AttachClient } from '../attach/attach-client.ts';
 import type { ReportProgress } from '../attach/progress.ts';
 import { startContainerService } from '../container-service/container-service.ts';
-import { PathJail } from '../files/path-jail.ts';
 import { Inbox, type Projection, unlessPassing } from '../inbox/inbox.ts';
 import { Jobs } from '../jobs/jobs.ts';
 import { Outbox } from '../outbox/outbox.ts';

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fsyncSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { OUTBOX } from '@dovecote/proto';
-import type { PathJail } from '../files/path-jail.ts';
-import { TooLargeError } from '../files/text.ts';
+import type { PathJail } from '@dovecote/proto';
+import { OUTBOX, TooLargeError } from '@dovecote/proto';
 
 /** The largest file that is sent. */
 export const MAX_FILE_BYTES = 25 * 1024 * 1024;

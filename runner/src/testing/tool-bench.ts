@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentConfig } from '@dovecote/proto';
-import { PathJail } from '../files/path-jail.ts';
+import { PathJail } from '@dovecote/proto';
 import { Inbox } from '../inbox/inbox.ts';
 import { Jobs } from '../jobs/jobs.ts';
 import { systemClock } from '../lifecycle/clock.ts';

@@ -1,6 +1,5 @@
+import { readText, writeAtomic } from '@dovecote/proto';
 import { z } from 'zod';
-import { writeAtomic } from '../files/atomic-write.ts';
-import { readText } from '../files/text.ts';
 import { defineTool, pathField, ToolError } from './tool.ts';
 
 export const editFile = defineTool({

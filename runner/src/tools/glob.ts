@@ -1,6 +1,6 @@
 import { matchesGlob } from 'node:path';
+import { walkFiles } from '@dovecote/proto';
 import { z } from 'zod';
-import { walkFiles } from '../files/entries.ts';
 import { defineTool } from './tool.ts';
 
 const MAX_FOUND = 500;

@@ -1,9 +1,7 @@
 import { matchesGlob, posix } from 'node:path';
 import { setImmediate as nextTick } from 'node:timers/promises';
+import { JailError, readText, splitLines, TooLargeError, walkFiles } from '@dovecote/proto';
 import { z } from 'zod';
-import { walkFiles } from '../files/entries.ts';
-import { JailError } from '../files/path-jail.ts';
-import { readText, splitLines, TooLargeError } from '../files/text.ts';
 import { defineTool, ToolError } from './tool.ts';
 
 const MAX_HITS = 200;

@@ -1,5 +1,5 @@
+import { listEntries } from '@dovecote/proto';
 import { z } from 'zod';
-import { listEntries } from '../files/entries.ts';
 import { defineTool } from './tool.ts';
 
 const MAX_ENTRIES = 1_000;

@@ -1,5 +1,5 @@
+import { readText, splitLines } from '@dovecote/proto';
 import { z } from 'zod';
-import { readText, splitLines } from '../files/text.ts';
 import { defineTool, pathField, ToolError } from './tool.ts';
 
 const DEFAULT_LINES = 2_000;

@@ -1,7 +1,6 @@
 /** What a tool of the model is. One file each; the toolbox lists them. */
-import type { AgentConfig, DestinationRow, InboundAnswer } from '@dovecote/proto';
+import type { AgentConfig, DestinationRow, InboundAnswer, PathJail } from '@dovecote/proto';
 import { z } from 'zod';
-import type { PathJail } from '../files/path-jail.ts';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { NewOut } from '../outbox/outbox.ts';
 import type { OutboxFiles } from '../outbox/outbox-files.ts';

@@ -1,7 +1,5 @@
-import { type AgentConfig, isDiskFull } from '@dovecote/proto';
+import { type AgentConfig, isDiskFull, JailError, TooLargeError } from '@dovecote/proto';
 import { z } from 'zod';
-import { JailError } from '../files/path-jail.ts';
-import { TooLargeError } from '../files/text.ts';
 import { toError } from '../lifecycle/exit.ts';
 import type { Log } from '../lifecycle/log.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';

@@ -1,5 +1,5 @@
+import { writeAtomic } from '@dovecote/proto';
 import { z } from 'zod';
-import { writeAtomic } from '../files/atomic-write.ts';
 import { defineTool, pathField } from './tool.ts';
 
 export const writeFile = defineTool({

@@ -1,6 +1,5 @@
-import type { AgentConfig } from '@dovecote/proto';
+import type { AgentConfig, PathJail } from '@dovecote/proto';
 import type { ReportProgress } from '../attach/progress.ts';
-import type { PathJail } from '../files/path-jail.ts';
 import type { Inbox, Projection } from '../inbox/inbox.ts';
 import type { Bell } from '../lifecycle/bell.ts';
 import type { Clock } from '../lifecycle/clock.ts';

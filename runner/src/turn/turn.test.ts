@@ -1,7 +1,7 @@
 import type { Block } from '@dovecote/proto';
+import { PathJail } from '@dovecote/proto';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { IDLE, type Progress } from '../attach/progress.ts';
-import { PathJail } from '../files/path-jail.ts';
 import { Inbox } from '../inbox/inbox.ts';
 import { Jobs } from '../jobs/jobs.ts';
 import { Bell } from '../lifecycle/bell.ts';

@@ -104,7 +104,15 @@ export interface ReadRawResponse {
 }
 
 export interface WriteRawRequest {
-  part: { $case: "info"; value: WriteRawInfo } | { $case: "chunk"; value: Buffer } | undefined;
+  part:
+    | //
+    /** first */
+    { $case: "info"; value: WriteRawInfo }
+    | { $case: "chunk"; value: Buffer }
+    | //
+    /** last: nothing was written before. A stream that is cut may look like one that ended */
+    { $case: "commit"; value: boolean }
+    | undefined;
 }
 
 export interface WriteRawInfo {
@@ -140,6 +148,8 @@ export interface ExecStart {
   jobId: string;
   /** go on when the stream ends; re-attach by job id */
   detach: boolean;
+  /** with job_id: how much of its output, stdout and stderr together, the caller has; it goes on behind that */
+  receivedBytes: number;
 }
 
 export interface ExecStart_EnvEntry {
@@ -162,6 +172,9 @@ export interface ExecResponse {
     | //
     /** last */
     { $case: "exit"; value: ExecExit }
+    | //
+    /** output that is no longer kept, left out before what follows; it counts as received */
+    { $case: "droppedBytes"; value: number }
     | undefined;
 }
 
@@ -865,6 +878,9 @@ export const WriteRawRequest: MessageFns<WriteRawRequest> = {
       case "chunk":
         writer.uint32(18).bytes(message.part.value);
         break;
+      case "commit":
+        writer.uint32(24).bool(message.part.value);
+        break;
     }
     return writer;
   },
@@ -896,6 +912,14 @@ export const WriteRawRequest: MessageFns<WriteRawRequest> = {
             }
 
             message.part = { $case: "chunk", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.part = { $case: "commit", value: reader.bool() };
             continue;
           }
         }
@@ -1129,7 +1153,16 @@ export const ExecRequest: MessageFns<ExecRequest> = {
 };
 
 function createBaseExecStart(): ExecStart {
-  return { command: [], workingDirectory: "", env: {}, timeoutMs: 0, tty: false, jobId: "", detach: false };
+  return {
+    command: [],
+    workingDirectory: "",
+    env: {},
+    timeoutMs: 0,
+    tty: false,
+    jobId: "",
+    detach: false,
+    receivedBytes: 0,
+  };
 }
 
 export const ExecStart: MessageFns<ExecStart> = {
@@ -1154,6 +1187,9 @@ export const ExecStart: MessageFns<ExecStart> = {
     }
     if (message.detach !== false) {
       writer.uint32(56).bool(message.detach);
+    }
+    if (message.receivedBytes !== 0) {
+      writer.uint32(64).int64(message.receivedBytes);
     }
     return writer;
   },
@@ -1228,6 +1264,14 @@ export const ExecStart: MessageFns<ExecStart> = {
             }
 
             message.detach = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.receivedBytes = longToNumber(reader.int64());
             continue;
           }
         }
@@ -1376,6 +1420,9 @@ export const ExecResponse: MessageFns<ExecResponse> = {
       case "exit":
         ExecExit.encode(message.part.value, writer.uint32(34).fork()).join();
         break;
+      case "droppedBytes":
+        writer.uint32(40).int64(message.part.value);
+        break;
     }
     return writer;
   },
@@ -1423,6 +1470,14 @@ export const ExecResponse: MessageFns<ExecResponse> = {
             }
 
             message.part = { $case: "exit", value: ExecExit.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.part = { $case: "droppedBytes", value: longToNumber(reader.int64()) };
             continue;
           }
         }

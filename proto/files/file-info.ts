@@ -1,9 +1,7 @@
 import type { Stats } from 'node:fs';
-import { containerService } from '@dovecote/proto';
+import { type FileInfo, FileInfo_Type } from '../gen/dovecote/v1/container_service.ts';
 
-const { FileInfo_Type } = containerService;
-
-export function fileInfo(path: string, stats: Stats): containerService.FileInfo {
+export function fileInfo(path: string, stats: Stats): FileInfo {
   return {
     path,
     type: typeOf(stats),
@@ -19,7 +17,7 @@ export function etagOf(stats: Stats): string {
   return `${stats.ino.toString(36)}-${Math.trunc(stats.ctimeMs * 1000).toString(36)}-${stats.size.toString(36)}`;
 }
 
-function typeOf(stats: Stats): containerService.FileInfo_Type {
+function typeOf(stats: Stats): FileInfo_Type {
   if (stats.isFile()) return FileInfo_Type.FILE;
   if (stats.isDirectory()) return FileInfo_Type.DIRECTORY;
   return stats.isSymbolicLink() ? FileInfo_Type.SYMLINK : FileInfo_Type.OTHER;

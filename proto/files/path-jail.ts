@@ -1,9 +1,9 @@
 /**
- * Every path that a model or a caller names is resolved here and nowhere else: below one of the session's folders, one
- * component at a time, links never followed. On Linux each component is opened relative to the folder opened before it
+ * Every path that a model or a caller names is resolved here and nowhere else, in the Pod by the runner and, while it sleeps, on the
+ * volume by delivery: below one of the session's folders, one component at a time, links never followed. On Linux each component is opened relative to the folder opened before it
  * (/proc/self/fd/N/name is openat), so that no exchange of a folder for a link between check and use can lead outside.
  */
-import { closeSync, constants, existsSync, fstatSync, lstatSync, mkdirSync, openSync, realpathSync, type Stats } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, realpathSync, type Stats } from 'node:fs';
 import { basename, dirname, join, posix } from 'node:path';
 
 export interface Root {
@@ -13,7 +13,17 @@ export interface Root {
   readonly writable: boolean;
 }
 
-export type JailReason = 'Outside' | 'Link' | 'NotFound' | 'NotAFolder' | 'NotAFile' | 'ReadOnly' | 'Exists' | 'Invalid';
+export type JailReason =
+  | 'Outside'
+  | 'Link'
+  | 'NotFound'
+  | 'NotAFolder'
+  | 'NotAFile'
+  | 'ReadOnly'
+  | 'Exists'
+  | 'Changed'
+  | 'TooLarge'
+  | 'Invalid';
 
 /** A path that may not be used, in one sentence for whoever named it. */
 export class JailError extends Error {
@@ -30,6 +40,19 @@ export interface OpenFolder {
   readonly fd: number;
   /** the entry `name` of this very folder, whatever stands at its path by now */
   entry(name: string): string;
+  close(): void;
+}
+
+/** The open folder that holds a path, and the path's last component. Whoever asked for it closes the folder. */
+export interface OpenParent {
+  readonly folder: OpenFolder;
+  readonly name: string;
+  readonly resolved: Resolved;
+}
+
+export interface ParentOptions {
+  readonly write: boolean;
+  readonly createParents?: boolean;
 }
 
 export interface Resolved {
@@ -84,23 +107,39 @@ export class PathJail {
     return join(root.dir, ...parts);
   }
 
-  /** Calls `use` with the open folder at `path`. */
-  withFolder<T>(path: string, use: (folder: OpenFolder, resolved: Resolved) => T): T {
+  /** The folder at `path`, for work that takes a while: close it. */
+  openFolder(path: string): OpenFolder {
     const resolved = this.resolve(path);
-    return this.#walk(resolved, resolved.parts, false, (folder) => use(folder, resolved));
+    return this.#walk(resolved, resolved.parts, false);
   }
 
-  /** Calls `use` with the open folder that holds `path`, and the last component. Throws Invalid for a root itself. */
-  withParent<T>(
-    path: string,
-    options: { readonly write: boolean; readonly createParents?: boolean },
-    use: (folder: OpenFolder, name: string, resolved: Resolved) => T,
-  ): T {
+  /** Calls `use` with the open folder at `path`. */
+  withFolder<T>(path: string, use: (folder: OpenFolder, resolved: Resolved) => T): T {
+    const folder = this.openFolder(path);
+    try {
+      return use(folder, this.resolve(path));
+    } finally {
+      folder.close();
+    }
+  }
+
+  /** The folder that holds `path`, for work that takes a while: close it. Throws Invalid for a root itself. */
+  openParent(path: string, options: ParentOptions): OpenParent {
     const resolved = this.resolve(path);
     const name = resolved.parts.at(-1);
     if (name === undefined) throw new JailError('Invalid', `${path} is a whole folder of the session, not something in it`);
     if (options.write && !resolved.root.writable) throw new JailError('ReadOnly', `${resolved.root.alias} is read-only`);
-    return this.#walk(resolved, resolved.parts.slice(0, -1), options.createParents === true, (folder) => use(folder, name, resolved));
+    return { folder: this.#walk(resolved, resolved.parts.slice(0, -1), options.createParents === true), name, resolved };
+  }
+
+  /** Calls `use` with the open folder that holds `path`, and the last component. Throws Invalid for a root itself. */
+  withParent<T>(path: string, options: ParentOptions, use: (folder: OpenFolder, name: string, resolved: Resolved) => T): T {
+    const { folder, name, resolved } = this.openParent(path, options);
+    try {
+      return use(folder, name, resolved);
+    } finally {
+      folder.close();
+    }
   }
 
   /** What is at the path; a link is a link. */
@@ -116,37 +155,53 @@ export class PathJail {
     });
   }
 
-  /** Calls `use` with an open regular file. Never waits for a pipe, never opens a device. */
-  withFile<T>(path: string, use: (fd: number, stats: Stats, resolved: Resolved) => T): T {
+  /** An open regular file, for work that takes a while: close its descriptor. Never waits for a pipe, never opens a device. */
+  openFile(path: string): { readonly fd: number; readonly stats: Stats; readonly resolved: Resolved } {
     return this.withParent(path, { write: false }, (folder, name, resolved) => {
+      // Looked at first: a device may do something when it is opened.
+      refuseUnlessFile(
+        attempt(resolved.shown, () => lstatSync(folder.entry(name))),
+        resolved.shown,
+      );
       const fd = attempt(resolved.shown, () =>
         openSync(folder.entry(name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
       );
       try {
         const stats = fstatSync(fd);
-        if (!stats.isFile())
-          throw new JailError('NotAFile', `${resolved.shown} is ${stats.isDirectory() ? 'a folder' : 'not a regular file'}`);
-        return use(fd, stats, resolved);
-      } finally {
+        refuseUnlessFile(stats, resolved.shown);
+        return { fd, stats, resolved };
+      } catch (e) {
         closeSync(fd);
+        throw e;
       }
     });
   }
 
-  #walk<T>({ root, shown }: Resolved, parts: readonly string[], create: boolean, use: (folder: OpenFolder) => T): T {
+  /** Calls `use` with an open regular file. */
+  withFile<T>(path: string, use: (fd: number, stats: Stats, resolved: Resolved) => T): T {
+    const { fd, stats, resolved } = this.openFile(path);
+    try {
+      return use(fd, stats, resolved);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #walk({ root, shown }: Resolved, parts: readonly string[], create: boolean): OpenFolder {
     let folder = open(root.dir, root.dir, shown);
     try {
       for (const part of parts) {
         const path = folder.entry(part);
-        if (create && root.writable) makeFolder(path, shown);
+        if (create && root.writable) makeFolder(folder, part, shown);
         refuseLink(path, shown);
         const next = open(path, join(folder.path, part), shown);
-        closeSync(folder.fd);
+        folder.close();
         folder = next;
       }
-      return use(folder);
-    } finally {
-      closeSync(folder.fd);
+      return folder;
+    } catch (e) {
+      folder.close();
+      throw e;
     }
   }
 }
@@ -156,19 +211,40 @@ function realFolder(dir: string): string {
   return existsSync(dir) ? realpathSync(dir) : join(realpathSync(dirname(dir)), basename(dir));
 }
 
-function open(path: string, plainPath: string, shown: string): OpenFolder & { readonly path: string } {
+/** A folder inside an open one, without following a link in its place. Throws as `translate` says. */
+export function openWithin(folder: OpenFolder, name: string | Buffer, shown: string): OpenFolder {
+  return open(entryPath(folder, name), folder.entry(String(name)), shown);
+}
+
+/** As `OpenFolder.entry`, also for a name that is no UTF-8. */
+export function entryPath(folder: OpenFolder, name: string | Buffer): string | Buffer {
+  return typeof name === 'string' ? folder.entry(name) : Buffer.concat([Buffer.from(folder.entry('')), name]);
+}
+
+function open(path: string | Buffer, plainPath: string, shown: string): OpenFolder & { readonly path: string } {
   const fd = attempt(shown, () => openSync(path, FOLDER));
   // Other systems have no openat in reach: there the path is checked component by component, which a program that runs at
   // the same time could race. Pods are Linux.
-  return { fd, path: plainPath, entry: (name) => (LINUX ? `/proc/self/fd/${fd}/${name}` : join(plainPath, name)) };
+  const base = LINUX ? `/proc/self/fd/${fd}` : plainPath;
+  return { fd, path: plainPath, entry: (name) => `${base}/${name}`, close: () => closeSync(fd) };
 }
 
-function makeFolder(path: string, shown: string): void {
+/** One that was there already is fine. Durable when it returns. */
+export function makeFolder(folder: OpenFolder, name: string, shown: string): { readonly made: boolean } {
   try {
-    mkdirSync(path, 0o755);
+    mkdirSync(folder.entry(name), 0o755);
   } catch (e) {
-    if ((e as NodeJS.ErrnoException).code !== 'EEXIST') throw translate(e, shown);
+    if ((e as NodeJS.ErrnoException).code === 'EEXIST') return { made: false };
+    throw translate(e, shown);
   }
+  fsyncSync(folder.fd); // without it the folder, and all that is written into it, may be gone after a crash of the node
+  return { made: true };
+}
+
+function refuseUnlessFile(stats: Stats, shown: string): void {
+  if (stats.isFile()) return;
+  if (stats.isSymbolicLink()) throw new JailError('Link', `${shown} is a link, and links are not followed`);
+  throw new JailError('NotAFile', `${shown} is ${stats.isDirectory() ? 'a folder' : 'not a regular file'}`);
 }
 
 /** Only for a better sentence: what guards is O_NOFOLLOW in the open that follows. */
@@ -194,6 +270,8 @@ export function translate(e: unknown, shown: string): unknown {
       return new JailError('Link', `${shown} is a link, and links are not followed`, { cause: e });
     case 'ENOTDIR':
       return new JailError('NotAFolder', `${shown} is not a folder, or one of its parents is not`, { cause: e });
+    case 'ENOTEMPTY':
+      return new JailError('Invalid', `${shown} is a folder that is not empty`, { cause: e });
     case 'EISDIR':
       return new JailError('NotAFile', `${shown} is a folder`, { cause: e });
     case 'EEXIST':
