@@ -2,10 +2,12 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { StatusError } from '../lib/grpc.ts';
 import type { IncomingAttachment, IncomingMessage } from './channels/channel.ts';
+import { localAnswer } from './channels/local/local.ts';
 import type { GatewayContext, GatewayDeps } from './start.ts';
 import { eventually } from './testing/eventually.ts';
 import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from './testing/objects.ts';
 import { scriptedMessage } from './testing/scripted-channel.ts';
+import { ASKING } from './testing/scripted-inbox.ts';
 import { type TestGateway, testGateway } from './testing/test-gateway.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
@@ -20,6 +22,8 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
   gateway: TestGateway;
   caches: HandCaches;
   receive: (...events: Partial<IncomingMessage>[]) => ReturnType<GatewayContext['receive']>;
+  /** Presses that option of the question 5. */
+  press: (option: number) => ReturnType<GatewayContext['receive']>;
 }> {
   let context: GatewayContext | undefined;
   const caches = handCaches({
@@ -43,6 +47,10 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
   return {
     gateway,
     caches,
+    press: (option) => {
+      const pointer = { session: ASKING, questionSeq: 5, option };
+      return given.receive('web', [localAnswer({ channel: 'web', chat: 'chat', id: 'p', sender: 'alice', pointer, pressedAtMs: 0 })]);
+    },
     receive: (...events) =>
       given.receive(
         'web',
@@ -136,6 +144,18 @@ describe('receipts', () => {
     const [receipt] = await receive({ eventId: '2', mentioned: false });
     expect(receipt?.drops).toMatchObject([{ agentGroup: 'helper', reason: 'NotEngaged' }]);
   });
+});
+
+test('an answer does not wait for the files of what was said before it', async () => {
+  const { gateway, receive, press } = await start();
+  const paused = Promise.withResolvers<void>();
+  gateway.inbox.stageGate = paused.promise;
+  const received = receive({ eventId: '1', attachments: [attachment('slow.bin', 1, 10)] });
+  const [receipt] = await press(1);
+  expect(receipt).toMatchObject({ drops: [], answered: { label: 'Not now', answeredBy: 'alice' } });
+  expect(gateway.inbox.enqueued).toEqual([]);
+  paused.resolve();
+  await received;
 });
 
 describe('attachments', () => {

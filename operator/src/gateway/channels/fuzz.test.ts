@@ -27,10 +27,11 @@ const app = new SlackApp({
 
 const parsePress = (press: BlockActions) => pressesOf(press, { channel: 'team', nameOf: async (user) => user });
 
-function slack(body: Buffer, sign = true): Promise<WebhookVerdict> {
+function slack(body: Buffer, sign = true, contentType = 'application/json'): Promise<WebhookVerdict> {
   const timestamp = String(NOW / 1000);
   const signature = `v0=${createHmac('sha256', SECRET).update(`v0:${timestamp}:`).update(body).digest('hex')}`;
-  const headers: Record<string, string> = sign ? { 'x-slack-signature': signature, 'x-slack-request-timestamp': timestamp } : {};
+  const signed: Record<string, string> = sign ? { 'x-slack-signature': signature, 'x-slack-request-timestamp': timestamp } : {};
+  const headers: Record<string, string> = { 'content-type': contentType, ...signed };
   return receiveSlack(
     { rawBody: body, header: (name) => headers[name] },
     { signingSecret: SECRET, now: () => NOW, log: silentLog, parse: (envelope) => app.events(envelope), parsePress },
@@ -82,6 +83,17 @@ const update = spoiled({
   quote: {},
 }).chain((said) => spoiled({ update_id: 1, message: said, edited_message: said }));
 
+const button = spoiled({ action_id: 'dovecote-answer-0', value: 'q:5:0:helper-abcdefghij', action_ts: '1.1' });
+const press = button.chain((action) =>
+  spoiled({ type: 'block_actions', user: { id: 'U1' }, channel: { id: 'C1' }, message: { ts: '1.1' }, actions: [action] }),
+);
+const callback = spoiled({
+  id: '1',
+  from: { id: 2 },
+  message: { message_id: 1, chat: { id: 1, type: 'group' } },
+  data: 'q:5:0:helper-abcdefghij',
+}).chain((query) => spoiled({ update_id: 1, callback_query: query }));
+
 const TYPES = ['forged', 'malformed', 'answer', 'events'];
 
 describe('whatever comes in, a webhook has a verdict and does not throw', () => {
@@ -89,6 +101,17 @@ describe('whatever comes in, a webhook has a verdict and does not throw', () => 
     fc.assert(
       fc.asyncProperty(fc.oneof(fc.jsonValue(), envelope), async (value) => {
         expect(TYPES).toContain((await slack(Buffer.from(JSON.stringify(value)))).type);
+      }),
+      { numRuns: 500 },
+    ));
+
+  test('slack, forms, signed', () =>
+    fc.assert(
+      fc.asyncProperty(fc.oneof(fc.jsonValue(), press, fc.string()), async (value) => {
+        const payload = typeof value === 'string' ? value : JSON.stringify(value);
+        const verdict = await slack(Buffer.from(new URLSearchParams({ payload }).toString()), true, 'application/x-www-form-urlencoded');
+        expect(TYPES).toContain(verdict.type);
+        if (verdict.type === 'events') for (const event of verdict.events) expect(event.type).toBe('answer');
       }),
       { numRuns: 500 },
     ));
@@ -104,7 +127,7 @@ describe('whatever comes in, a webhook has a verdict and does not throw', () => 
 
   test('telegram', () =>
     fc.assert(
-      fc.asyncProperty(fc.oneof(fc.jsonValue(), update), async (value) => {
+      fc.asyncProperty(fc.oneof(fc.jsonValue(), update, callback), async (value) => {
         expect(TYPES).toContain((await telegram(Buffer.from(JSON.stringify(value)))).type);
       }),
       { numRuns: 500 },

@@ -62,7 +62,7 @@ function bold(text: string): string {
 
 /** A person's name is no Markdown, whatever they call themselves. */
 function plain(text: string): string {
-  return text.replace(/[\\`*_~[\]()<>#|!&]/g, '\\$&');
+  return text.replace(/[\\`*_~[\]()<>#|!&:.@]/g, '\\$&');
 }
 
 function shortened(label: string): string {

@@ -108,6 +108,23 @@ describe('Deliver', () => {
     ]);
   });
 
+  test('what the platform has no way to do is refused with a sentence for the agent, never retried', async () => {
+    const platform = scriptedChannel({ supports: { edits: false, reactions: false } });
+    const gateway = await testGateway(handCaches({ channels: [channel('team', { type: 'local' })] }), {
+      channelTypes: { local: platform.type },
+    });
+    open.push(() => gateway.close());
+    await eventually('the channel is connected', () => gateway.gateway.channelProblems().length === 0);
+    const refusal = async (kind: proto.OutboundKind, content: object): Promise<unknown> =>
+      (await gateway.deliver({ ...to, kind, content: JSON.stringify(content), targetMessageId: 'm' })).outcome;
+    expect(await refusal(proto.OutboundKind.EDIT, { target: 3, text: 'x' })).toEqual({
+      $case: 'refused',
+      value: { reason: 'Unsupported', message: 'messages cannot be edited on local' },
+    });
+    expect(await refusal(proto.OutboundKind.REACTION, { target: 3, emoji: '🎉' })).toMatchObject({ value: { reason: 'Unsupported' } });
+    expect(platform.delivered).toEqual([]);
+  });
+
   test.each<[string, Partial<proto.DeliverRequest>, string]>([
     ['a blank text', { content: text(' \n ') }, 'Invalid'],
     ['content that is not JSON', { content: '{' }, 'Invalid'],

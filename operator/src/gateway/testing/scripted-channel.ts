@@ -1,6 +1,15 @@
 /** Test only: a platform whose every answer the test decides. Its webhook takes `x-signature: good` and a list of events. */
 import { TerminalError } from '../../lib/errors.ts';
-import type { ChannelType, ConnectedChannel, Delivery, IncomingMessage, Outcome, Settlement, Sink } from '../channels/channel.ts';
+import type {
+  ChannelInfo,
+  ChannelType,
+  ConnectedChannel,
+  Delivery,
+  IncomingMessage,
+  Outcome,
+  Settlement,
+  Sink,
+} from '../channels/channel.ts';
 import { MRKDWN } from '../render/mrkdwn.ts';
 
 export interface ScriptedChannel {
@@ -20,7 +29,9 @@ export interface ScriptedChannel {
   verifyFailure: Error | undefined;
 }
 
-export function scriptedChannel(options: { listens?: boolean; ackBudgetMs?: number } = {}): ScriptedChannel {
+export function scriptedChannel(
+  options: { listens?: boolean; ackBudgetMs?: number; supports?: Partial<ChannelInfo['supports']> } = {},
+): ScriptedChannel {
   const deaths: ((error: Error) => void)[] = [];
   const scripted: ScriptedChannel = {
     delivered: [],
@@ -39,7 +50,7 @@ export function scriptedChannel(options: { listens?: boolean; ackBudgetMs?: numb
         type: 'local',
         terminology: { chat: 'chat', thread: 'thread', account: 'bot' },
         howToFindIds: 'in the test',
-        supports: { threads: true, edits: true, reactions: true, files: true, buttons: false, typing: true },
+        supports: { threads: true, edits: true, reactions: true, files: true, buttons: false, typing: true, ...options.supports },
         defaultIsolation: 'Shared',
         ackBudgetMs: options.ackBudgetMs ?? 5_000,
       },

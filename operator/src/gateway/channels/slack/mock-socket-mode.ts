@@ -8,6 +8,8 @@ export interface MockSocketMode {
   connections(): number;
   /** Sends an event to one connection; answers with its envelope id. */
   send(event: object, eventId: string): string;
+  /** The same for what is no event, such as a pressed button. */
+  sendInteractive(payload: object): string;
   readonly acknowledged: Set<string>;
   /** As Slack does every few hours. */
   refresh(): void;
@@ -34,6 +36,12 @@ export async function startMockSocketMode(): Promise<MockSocketMode> {
       const envelopeId = randomUUID();
       const payload = { type: 'event_callback', event_id: eventId, team_id: 'T1', event };
       socket?.send(JSON.stringify({ type: 'events_api', envelope_id: envelopeId, accepts_response_payload: false, payload }));
+      return envelopeId;
+    },
+    sendInteractive: (payload) => {
+      const envelopeId = randomUUID();
+      for (const socket of [...open].slice(0, 1))
+        socket.send(JSON.stringify({ type: 'interactive', envelope_id: envelopeId, accepts_response_payload: false, payload }));
       return envelopeId;
     },
     acknowledged,

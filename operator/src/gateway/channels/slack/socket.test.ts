@@ -4,8 +4,11 @@ import { StatusError } from '../../../lib/grpc.ts';
 import { eventually } from '../../testing/eventually.ts';
 import { MockPlatformFaults } from '../../testing/mock-platform-faults.ts';
 import { agentGroup, channel, handCaches, messagingGroup } from '../../testing/objects.ts';
+import { ASKING } from '../../testing/scripted-inbox.ts';
 import { type TestGateway, testGateway } from '../../testing/test-gateway.ts';
+import { encodeButton } from '../button.ts';
 import { type MockSocketMode, startMockSocketMode } from './mock-socket-mode.ts';
+import { pressPayload } from './scripted-press.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
 jest.setTimeout(30_000);
@@ -71,6 +74,38 @@ describe('slack over Socket Mode', () => {
     const again = socket.send(message('1.1', 'hello'), 'Ev1');
     await eventually('the repetition is acknowledged', () => socket.acknowledged.has(again));
     expect([socket.acknowledged.has(first), gateway.inbox.texts()]).toEqual([false, ['hello']]);
+  });
+
+  test('takes a press on a button, acknowledged when it is stored, and tells a stranger alone that it does not count', async () => {
+    const { gateway, socket, api } = await start();
+    api.answer('chat.update', () => ({ ok: true, ts: '7.1' }));
+    api.answer('chat.postEphemeral', () => ({ ok: true }));
+    const press = (session: string): object =>
+      pressPayload({
+        chat: 'C1',
+        ts: '7.1',
+        thread: '6.1',
+        user: 'U1',
+        data: encodeButton({ session, questionSeq: 5, option: 1 }) ?? '',
+        at: Date.now(),
+      });
+    gateway.inbox.failures.push(new StatusError(status.RESOURCE_EXHAUSTED, 'volume full'));
+    const lost = socket.sendInteractive(press(ASKING));
+    await eventually('it was tried', () => gateway.inbox.calls === 1);
+    const stored = socket.sendInteractive(press(ASKING));
+    await eventually('the next is acknowledged', () => socket.acknowledged.has(stored));
+    expect(socket.acknowledged.has(lost)).toBe(false);
+    expect(gateway.inbox.answers).toMatchObject([
+      { session: ASKING, questionSeq: 5, option: 1, event: { chat: 'C1', thread: '6.1', sender: 'U1', senderName: 'Alice' } },
+    ]);
+    await eventually('the choice is shown', () => api.callsOf('chat.update').length === 1);
+    expect(new URLSearchParams(api.callsOf('chat.update')[0]?.body.toString()).get('text')).toContain('Not now');
+    expect(api.callsOf('chat.postEphemeral')).toEqual([]);
+    const forged = socket.sendInteractive(press('other-aaaaaaaaaa'));
+    await eventually('it is acknowledged too', () => socket.acknowledged.has(forged));
+    await eventually('whoever pressed is told', () => api.callsOf('chat.postEphemeral').length === 1);
+    const other = socket.sendInteractive({ type: 'view_submission', view: {} });
+    await eventually('what is none of ours is acknowledged', () => socket.acknowledged.has(other));
   });
 
   test('opens the next connection when Slack ends one, without a word in the status', async () => {
