@@ -64,8 +64,9 @@ export class CellFiles {
   written(session: string): MessageOutRow[] {
     return this.outbound(session, 'SELECT * FROM messages_out ORDER BY seq');
   }
+  /** The transcript: titles and summaries stand beside it. */
   history(session: string): HistoryRow[] {
-    return this.outbound(session, 'SELECT * FROM history ORDER BY id');
+    return this.outbound(session, 'SELECT h.* FROM history h JOIN turns t ON t.id = h.turn_id ORDER BY h.id');
   }
 
   /** `ok` of every file of every cell, or the first complaint. */

@@ -71,6 +71,11 @@ export class AttachClient {
     this.#send({ $case: 'outbox', value: { seq } });
   }
 
+  /** What the model has said so far. Lost when no stream is open: the next one replaces it. */
+  partial(value: attach.PartialText): void {
+    this.#send({ $case: 'partial', value });
+  }
+
   report(progress: Progress): void {
     const now = this.#deps.clock.now();
     const last = this.#progress;

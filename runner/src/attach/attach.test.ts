@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { attach, INBOUND_MIGRATIONS, latest } from '@dovecote/proto';
+import { attach, INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS } from '@dovecote/proto';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { TestCell } from '../testing/cell.ts';
 import { DeliveryStandIn } from '../testing/delivery-stand-in.ts';
@@ -29,6 +29,33 @@ afterEach(async () => {
 const flags = (): string[] => ['--attach', `127.0.0.1:${delivery.port}`, '--token', join(folder, 'token')];
 
 describe('the stream to delivery', () => {
+  test('tells what the model has said so far, of streamed answers, and takes it back when a tool is used instead', async () => {
+    cell = running.cell();
+    const runner = running.start(cell, flags());
+    await until('hello is heard', () => delivery.of('hello').length === 1);
+    cell.say('stream slowly <internal>no one sees this</internal> one two three\ntool list_dir {}\nstream slowly the answer itself');
+    await until('it is answered', () => cell.texts().length === 1);
+    await runner.drain();
+    const partials = delivery.of('partial');
+    const first = partials.filter(({ step }) => step === 1).map(({ text }) => text);
+    expect(first.length).toBeGreaterThan(1);
+    expect(first.join()).not.toMatch(/internal|sees/);
+    expect(first.slice(0, -1).every((text) => text !== '' && 'one two three'.startsWith(text))).toBe(true);
+    expect(first.at(-1)).toBe('');
+    const second = partials.filter(({ step }) => step === 2).map(({ text }) => text);
+    expect(second.length).toBeGreaterThan(0);
+    expect(second.every((text) => text !== '' && 'the answer itself'.startsWith(text))).toBe(true);
+    expect(partials.every(({ inReplyTo }) => inReplyTo === 2)).toBe(true);
+  });
+
+  test('says nothing of an answer that is being written when the agent does not stream', async () => {
+    cell = running.cell({ agent: { streaming: false } });
+    running.start(cell, flags());
+    cell.say('stream slowly one two three');
+    await until('it is answered', () => cell.texts().length === 1);
+    expect(delivery.of('partial')).toEqual([]);
+  });
+
   test('begins with hello under the token in the file, and tells of rows and of what is being done', async () => {
     running.start(cell, flags());
     await until('hello is heard', () => delivery.of('hello').length === 1);
@@ -37,7 +64,7 @@ describe('the stream to delivery', () => {
       {
         session: 'helper-abc',
         inboundSchema: latest(INBOUND_MIGRATIONS),
-        outboundSchema: 1,
+        outboundSchema: latest(OUTBOUND_MIGRATIONS),
         containerServiceCertificate: expect.stringContaining('BEGIN CERTIFICATE'),
       },
     ]);

@@ -19,7 +19,7 @@ import {
   schemaVersion,
 } from '@dovecote/proto';
 import type { Database, Statement } from 'better-sqlite3';
-import { isStop } from './stop-row.ts';
+import { controlCommand } from './control-command.ts';
 
 /** A due row, and how many turns it has already begun. */
 export interface DueRow extends MessageInRow {
@@ -161,6 +161,7 @@ export class Inbox {
     const first = this.#first.get({ now }) as DueRow | undefined;
     if (first === undefined) return undefined;
     if (first.interrupted < 2) return this.#batch(now, first);
+    if (controlCommand(first) !== undefined) return undefined;
     return this.#withContext(now, [first], first, { least: 1, most: 1_000 });
   }
 
@@ -170,10 +171,11 @@ export class Inbox {
   }
 
   #batch(now: number, place: Place): Batch | undefined {
-    const found = this.#triggers.all({ now, ...placeOf(place), limit: BATCH_ROWS }) as DueRow[]; // a stop is no message: the loop takes it from the control lane
+    const found = this.#triggers.all({ now, ...placeOf(place), limit: BATCH_ROWS }) as DueRow[];
     const rows: DueRow[] = [];
     let chars = 0;
-    for (const row of found.filter((candidate) => !isStop(candidate))) {
+    // A command is no message: the session takes it from the control lane.
+    for (const row of found.filter((candidate) => controlCommand(candidate) === undefined)) {
       chars += row.content.length;
       if (rows.length > 0 && chars > BATCH_CHARS) break;
       rows.push(row);

@@ -13,6 +13,7 @@ import {
   SchemaSkewError,
 } from '@dovecote/proto';
 import { AttachClient } from '../attach/attach-client.ts';
+import { Partials } from '../attach/partials.ts';
 import type { ReportProgress } from '../attach/progress.ts';
 import { startContainerService } from '../container-service/container-service.ts';
 import { Inbox, type Projection, unlessPassing } from '../inbox/inbox.ts';
@@ -37,7 +38,6 @@ import { systemRandom } from './random.ts';
 export const RUNNER_VERSION = '0.1.0';
 /** How long the good-bye to delivery may take, ms. */
 const GOODBYE_MS = 1_000;
-const TRANSCRIPT_CHARS = 600_000;
 const FILE_WAIT_MS = 100;
 
 export interface Signals {
@@ -127,13 +127,15 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   const proxy =
     options.proxy === undefined || options.proxyToken === undefined ? undefined : { url: options.proxy, tokenFile: options.proxyToken };
   const report: ReportProgress = (progress) => client?.report(progress);
+  const partials = new Partials(clock, (partial) => client?.partial(partial));
+  closing.push(() => partials.close());
   const withAttachments = new PathJail([...files.roots, { alias: '/attachments', dir: join(options.in, ATTACHMENTS), writable: false }]);
   const session = new Session(
     {
       inbox,
       outbox,
       outboxFiles: new OutboxFiles(options.out),
-      transcript: new TranscriptStore(outbox, TRANSCRIPT_CHARS),
+      transcript: new TranscriptStore(outbox),
       files: withAttachments,
       toolbox: toolboxes(builtInTools({ jobs, random }), log),
       commandEnv: (agent) => commandEnvironment(commandEnv, proxy, agent),
@@ -151,6 +153,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       }),
       bell,
       report,
+      partials,
       clock,
       random,
       log,

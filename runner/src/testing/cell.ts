@@ -13,6 +13,7 @@ import {
   type Migration,
   openInboundWriter,
   type TurnRow,
+  type Usage,
 } from '@dovecote/proto';
 import Sqlite, { type Database } from 'better-sqlite3';
 
@@ -118,8 +119,14 @@ export class TestCell {
   texts(): readonly string[] {
     return this.sent().flatMap((row) => (row.kind === 'chat' ? [(JSON.parse(row.content) as { text: string }).text] : []));
   }
+  /** The transcript. */
   history(): readonly HistoryRow[] {
-    return this.#read('SELECT * FROM history ORDER BY id') as HistoryRow[];
+    return this.#read('SELECT h.* FROM history h JOIN turns t ON t.id = h.turn_id ORDER BY h.id') as HistoryRow[];
+  }
+  /** Every answer of the model, titles and summaries too. */
+  usages(): readonly Usage[] {
+    const rows = this.#read('SELECT usage FROM history WHERE usage IS NOT NULL ORDER BY id') as { usage: string }[];
+    return rows.map(({ usage }) => JSON.parse(usage) as Usage);
   }
   turns(): readonly TurnRow[] {
     return this.#read('SELECT * FROM turns ORDER BY started_at') as TurnRow[];

@@ -76,6 +76,7 @@ function call(candidate: Provider, fields: Partial<CallOptions> = {}): Running {
       noProgressMs: 120_000,
       signal: stop.signal,
       drain: drain.signal,
+      onTry: () => {},
       onEvent: () => {},
       onWait: (until) => waits.push(until - clock.now()),
       ...fields,

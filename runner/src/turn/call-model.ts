@@ -4,7 +4,7 @@ import type { Log } from '../lifecycle/log.ts';
 import type { Random } from '../lifecycle/random.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { Outbox } from '../outbox/outbox.ts';
-import { type Answer, type Provider, ProviderError, type ProviderRequest } from '../providers/provider.ts';
+import { type Answer, type Provider, ProviderError, type ProviderEvent, type ProviderRequest } from '../providers/provider.ts';
 import { waitingSentence } from './sentences.ts';
 
 /** An outage that lasts longer than this is mentioned in the chat, once, ms. */
@@ -46,7 +46,9 @@ export interface CallOptions {
   readonly signal: AbortSignal;
   /** ends a wait between tries: a drain */
   readonly drain: AbortSignal;
-  readonly onEvent: () => void;
+  /** before each try: what an earlier one said is void */
+  readonly onTry: () => void;
+  readonly onEvent: (event: Exclude<ProviderEvent, Answer>) => void;
   readonly onWait: (until: number) => void;
 }
 
@@ -113,13 +115,14 @@ async function once(provider: Provider, request: ProviderRequest, options: CallO
     attempt.abort(ProviderError.transient('NoProgress', `no sign of life for ${options.noProgressMs} ms`)),
   );
   const signal = AbortSignal.any([options.signal, attempt.signal]);
+  options.onTry();
   try {
     for await (const event of provider.stream(request, { signal })) {
       signal.throwIfAborted();
       if (event.type === 'answer') return event;
       silence.broken();
       deps.reached('runner/mid-step');
-      options.onEvent();
+      options.onEvent(event);
     }
     throw ProviderError.transient('Network', 'the stream ended without an answer');
   } catch (e) {

@@ -7,6 +7,9 @@ export const NO_ANSWER = 'I finished without an answer to give. Please ask again
 export const CUT_OFF = '(The answer reached its length limit and ends here.)';
 export const REFUSED = 'I cannot help with that.';
 export const KILLED = 'I was interrupted several times while working on this and gave up. Please ask again.';
+export const COMPACTED = '(I have summed up the earlier part of our conversation to make room.)';
+export const NOTHING_TO_COMPACT = 'There is nothing to sum up yet.';
+export const CANNOT_COMPACT = 'I could not sum up our conversation. Nothing was changed; please try again later.';
 export const TOO_LONG_A_TURN = 'I stopped because this took longer than one turn may take. Tell me to go on if I should.';
 
 const WAITING: Readonly<Record<TransientReason, string>> = {

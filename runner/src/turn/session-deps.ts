@@ -1,4 +1,5 @@
 import type { AgentConfig, PathJail } from '@dovecote/proto';
+import type { Partials } from '../attach/partials.ts';
 import type { ReportProgress } from '../attach/progress.ts';
 import type { Inbox, Projection } from '../inbox/inbox.ts';
 import type { Bell } from '../lifecycle/bell.ts';
@@ -11,9 +12,10 @@ import type { OutboxFiles } from '../outbox/outbox-files.ts';
 import type { PromptInput } from '../prompts/system-prompt.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Toolbox } from '../tools/toolbox.ts';
+import type { TitleMaker } from './title.ts';
 import type { TranscriptStore } from './transcript-store.ts';
 
-/** Everything a session's turns need, built once by the composition root. */
+/** Everything a session needs, built once by the composition root. */
 export interface SessionDeps {
   readonly inbox: Inbox;
   readonly outbox: Outbox;
@@ -30,8 +32,14 @@ export interface SessionDeps {
   readonly promptBase: () => Pick<PromptInput, 'type' | 'shared' | 'workspace' | 'home' | 'attachments'>;
   readonly bell: Bell;
   readonly report: ReportProgress;
+  readonly partials: Pick<Partials, 'show' | 'end'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly reached: Reached;
+}
+
+/** What its turns get beside that. */
+export interface TurnDeps extends SessionDeps {
+  readonly titles: Pick<TitleMaker, 'afterStep'>;
 }

@@ -3,14 +3,17 @@
  * become due, until a drain.
  */
 import type { TurnRow } from '@dovecote/proto';
+import { controlCommand } from '../inbox/control-command.ts';
 import { type DueRow, unlessPassing } from '../inbox/inbox.ts';
-import { isStop } from '../inbox/stop-row.ts';
 import { MAX_TRIES } from '../outbox/outbox.ts';
-import { RETRY_STATE } from './call-model.ts';
+import { CompactOnDemand } from './compact-on-demand.ts';
 import type { Drain } from './drain.ts';
+import type { TurnOutcome } from './endings.ts';
 import { KILLED, NOTHING_TO_STOP } from './sentences.ts';
-import type { SessionDeps } from './session-deps.ts';
-import { CHECKPOINT_STATE, type CheckpointState, RESUME_STATE, Turn } from './turn.ts';
+import type { SessionDeps, TurnDeps } from './session-deps.ts';
+import { TitleMaker } from './title.ts';
+import { Turn } from './turn.ts';
+import { CHECKPOINT_STATE, type CheckpointState, RESUME_STATE, type ResumeState, VOID } from './turn-state.ts';
 
 /** Doorbells may be lost: this finds what they announced. */
 const POLL_MS = 1_000;
@@ -20,11 +23,13 @@ const FIRST_BACKOFF_MS = 5_000;
 
 const OVER = new Error('the turn is over');
 
-/** A row in `state`: how often a process died in this step of this turn. */
-interface ResumeState {
-  readonly turn: string;
-  readonly step: number;
-  readonly count: number;
+/** What one process does at a time, and can be stopped. */
+interface Work {
+  readonly id: string;
+  /** on behalf of these control rows */
+  stop(seqs: readonly number[]): void;
+  /** Rejects only for what ends the process. */
+  run(): Promise<TurnOutcome>;
 }
 
 interface Unfinished {
@@ -35,13 +40,15 @@ interface Unfinished {
 }
 
 export class Session {
-  readonly #deps: SessionDeps;
+  readonly #deps: TurnDeps;
   readonly #drain: Drain;
+  readonly #titles: TitleMaker;
   #unfinished: Unfinished | undefined;
   #checkpointed = false;
 
   constructor(deps: SessionDeps, drain: Drain) {
-    this.#deps = deps;
+    this.#titles = new TitleMaker(deps);
+    this.#deps = { ...deps, titles: this.#titles };
     this.#drain = drain;
   }
 
@@ -56,12 +63,16 @@ export class Session {
     const cleared = this.#deps.outbox.clearStale();
     if (cleared.interrupted + cleared.setAside > 0) log.warn(cleared, 'a predecessor ended in the middle of a turn');
     this.#unfinished = this.#findUnfinished();
-    while (!this.#drain.soft.aborted) {
-      const heard = bell.count;
-      const next = unlessPassing(() => this.#look());
-      if (next instanceof Turn) {
-        if ((await this.#runTurn(next)) === 'checkpointed') this.#checkpointed = true;
-      } else await bell.wait(heard, next === undefined ? PASSING_MS : Math.min(POLL_MS, next), this.#drain.soft);
+    try {
+      while (!this.#drain.soft.aborted) {
+        const heard = bell.count;
+        const next = unlessPassing(() => this.#look());
+        if (typeof next === 'object') {
+          if ((await this.#runWork(next)) === 'checkpointed') this.#checkpointed = true;
+        } else await bell.wait(heard, next === undefined ? PASSING_MS : Math.min(POLL_MS, next), this.#drain.soft);
+      }
+    } finally {
+      await this.#titles.close();
     }
     if (this.#unfinished !== undefined) this.#leaveUnfinished(this.#unfinished);
   }
@@ -73,12 +84,13 @@ export class Session {
     this.#deps.outbox.commit({ state: { [RESUME_STATE]: state } });
   }
 
-  /** The next turn, or how long to wait, ms. */
-  #look(): Turn | number {
+  /** The next work, or how long to wait, ms. */
+  #look(): Work | number {
     const { inbox, clock } = this.#deps;
     inbox.changed();
     const now = clock.now();
-    const stops = inbox.control(now).filter(isStop);
+    const control = inbox.control(now);
+    const stops = control.filter((row) => controlCommand(row) === 'stop');
     if (stops.length > 0) this.#stopIdle(stops);
     if (this.#unfinished !== undefined) {
       const { row, interruptions, dueAt } = this.#unfinished;
@@ -87,18 +99,20 @@ export class Session {
       this.#unfinished = undefined;
       return turn;
     }
+    const compacts = control.filter((row) => controlCommand(row) === 'compact');
+    if (compacts.length > 0) return new CompactOnDemand(compacts, this.#deps, this.#drain);
     const batch = inbox.next(now);
     if (batch !== undefined) return Turn.begin(this.#deps, this.#drain, batch, this.#deps.projection());
     const dueAt = inbox.nextDueAt();
     return dueAt === undefined ? POLL_MS : Math.max(0, dueAt - now);
   }
 
-  async #runTurn(turn: Turn): Promise<'ended' | 'checkpointed'> {
+  async #runWork(work: Work): Promise<TurnOutcome> {
     const over = new AbortController();
-    const watching = this.#watchForStop(turn, over.signal);
+    const watching = this.#watchForStop(work, over.signal);
     try {
-      const outcome = await turn.run();
-      this.#deps.log.info({ turn: turn.id, outcome }, 'a turn has ended');
+      const outcome = await work.run();
+      this.#deps.log.info({ turn: work.id, outcome }, 'a turn has ended');
       return outcome;
     } finally {
       over.abort(OVER);
@@ -107,13 +121,13 @@ export class Session {
   }
 
   /** While a turn runs, the control lane is read by doorbell and poll: a stop does not queue behind the turn it stops. */
-  async #watchForStop(turn: Turn, over: AbortSignal): Promise<void> {
+  async #watchForStop(work: Work, over: AbortSignal): Promise<void> {
     const { bell, inbox, clock } = this.#deps;
     while (!over.aborted) {
       const heard = bell.count;
-      const stops = unlessPassing(() => inbox.control(clock.now()).filter(isStop));
+      const stops = unlessPassing(() => inbox.control(clock.now()).filter((row) => controlCommand(row) === 'stop'));
       if (stops !== undefined && stops.length > 0) {
-        turn.stop(stops.map((row) => row.seq));
+        work.stop(stops.map((row) => row.seq));
         return;
       }
       await bell.wait(heard, stops === undefined ? PASSING_MS : POLL_MS, over);
@@ -152,7 +166,7 @@ export class Session {
       outbox.commit({
         out: [{ id: `${row.id}/${row.steps}/killed`, kind: 'chat', inReplyTo: row.origin_seq ?? undefined, content: { text: KILLED } }],
         turn: { id: row.id, state: 'failed', steps: row.steps, error: KILLED },
-        state: { [RESUME_STATE]: undefined, [CHECKPOINT_STATE]: undefined, [RETRY_STATE]: undefined },
+        state: VOID,
       });
       return undefined;
     }

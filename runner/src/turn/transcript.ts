@@ -70,19 +70,25 @@ export function danglingCalls(messages: readonly TranscriptMessage[]): readonly 
 }
 
 /**
- * Where the transcript must begin so that it fits `limit` characters: a history id at the start of a turn, or undefined
- * while all fits. Cuts to half, so that the prefix stays the same, and cacheable, for long after.
+ * Where the transcript must begin so that it fits `limit` characters: a history id at the start of a turn, or of a step where one
+ * turn alone is too long. undefined: all fits, or is of one step. Cuts to half, so that the prefix stays the same, and cacheable,
+ * for long after.
  */
 export function cutPoint(rows: readonly Row[], limit: number): number | undefined {
-  const total = rows.reduce((sum, row) => sum + row.content.length, 0);
-  if (total <= limit) return undefined;
-  let left = total;
-  let start: number | undefined;
+  let left = rows.reduce((sum, row) => sum + row.content.length, 0);
+  if (left <= limit) return undefined;
+  let turn: { readonly id: number; readonly left: number } | undefined;
+  let step: { readonly id: number; readonly left: number } | undefined;
   for (const [index, row] of rows.entries()) {
-    const startsTurn = index > 0 && rows[index - 1]?.turn_id !== row.turn_id;
-    if (startsTurn) start = row.id;
-    if (startsTurn && left <= limit / 2) return row.id;
+    const before = rows[index - 1];
+    if (before !== undefined && before.turn_id !== row.turn_id) {
+      turn = { id: row.id, left };
+      if (left <= limit / 2) break;
+    }
+    // Between steps every call has its result.
+    if (before !== undefined && (step === undefined || step.left > limit / 2) && (before.turn_id !== row.turn_id || before.step < row.step))
+      step = { id: row.id, left };
     left -= row.content.length;
   }
-  return start;
+  return turn !== undefined && turn.left <= limit ? turn.id : (step?.id ?? turn?.id);
 }

@@ -5,6 +5,7 @@ import type { TranscriptMessage } from '../providers/provider.ts';
 import { parseAnswer } from './answer-blocks.ts';
 import { loopGuard } from './loop-guard.ts';
 import { cutPoint, danglingCalls, INTERRUPTED, toMessages } from './transcript.ts';
+import { visiblePart } from './visible-part.ts';
 
 describe('an answer', () => {
   test.each([
@@ -118,8 +119,34 @@ describe('the transcript', () => {
     expect(rows.find((r) => r.id === cut)).toMatchObject({ turn_id: 'd', role: 'user' });
   });
 
-  test('of one turn that is too long alone is left whole', () => {
+  test('of one turn that is too long alone is cut between two of its steps, never between a call and its result', () => {
+    const steps = Array.from({ length: 10 }, (_, n) => [
+      { ...row('a', 'assistant', [text('x'.repeat(50)), { type: 'tool_use', id: `${n}`, name: 'exec', input: {} }]), step: n + 1 },
+      { ...row('a', 'tool', [{ type: 'tool_result', toolUseId: `${n}`, text: 'y'.repeat(50) }]), step: n + 1 },
+    ]).flat();
+    const cut = cutPoint([row('b', 'user', [text('first')]), row('a', 'user', [text('go')]), ...steps], 1_200);
+    const at = steps.findIndex((r) => r.id === cut);
+    expect(steps[at]?.role).toBe('assistant');
+    const left = steps.slice(at).reduce((sum, r) => sum + r.content.length, 0);
+    expect(left).toBeLessThanOrEqual(600);
+    expect(left).toBeGreaterThan(300);
+  });
+
+  test('of one step that is too long alone is left whole', () => {
     expect(cutPoint([row('a', 'user', [text('x'.repeat(1000))])], 100)).toBeUndefined();
+  });
+});
+
+describe('what people see of an answer that is still being written', () => {
+  const whole = 'Dear <b>Ann</b>,<internal>she is <late></internal> a < b.\n<message to="ops">not <here></message>\nBye <3';
+  test('never shows what is kept back, goes elsewhere, or half a tag; it only grows, and ends as the answer', () => {
+    const seen = Array.from({ length: whole.length + 1 }, (_, end) => visiblePart(whole.slice(0, end)));
+    for (const [n, part] of seen.entries()) {
+      expect(part).not.toMatch(/late|here|intern|<mess/);
+      expect(parseAnswer(whole).plain.startsWith(part)).toBe(true);
+      expect(part.length).toBeGreaterThanOrEqual((seen[n - 1]?.length ?? 0) - '<message to="ops"'.length);
+    }
+    expect(seen.at(-1)).toBe(parseAnswer(whole).plain);
   });
 });
 

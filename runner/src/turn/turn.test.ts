@@ -17,7 +17,7 @@ import { until } from '../testing/runner-process.ts';
 import { builtInTools } from '../tools/built-in.ts';
 import { toolboxes } from '../tools/toolbox.ts';
 import { Drain } from './drain.ts';
-import { CUT_OFF, NO_ANSWER, REFUSED } from './sentences.ts';
+import { CANNOT_COMPACT, COMPACTED, CUT_OFF, NO_ANSWER, NOTHING_TO_COMPACT, REFUSED } from './sentences.ts';
 import { Session } from './session.ts';
 import { TranscriptStore } from './transcript-store.ts';
 
@@ -59,8 +59,12 @@ class Bench {
       transcriptChars: 1_000_000,
       compactsItself: () => false,
       async *stream(request) {
-        requests.push(structuredClone(request));
-        const reply = replies[requests.length - 1]?.(request) ?? says('(the script is over)');
+        // Titles are asked for beside the turns.
+        if (request.purpose !== 'title') requests.push(structuredClone(request));
+        const reply =
+          request.purpose === 'title'
+            ? ProviderError.permanent('BadRequest', 'no titles here')
+            : (replies[requests.length - 1]?.(request) ?? says('(the script is over)'));
         if (reply instanceof ProviderError) throw reply;
         yield {
           type: 'answer',
@@ -79,7 +83,7 @@ class Bench {
         inbox,
         outbox,
         outboxFiles: new OutboxFiles(cell.out),
-        transcript: new TranscriptStore(outbox, 1_000_000),
+        transcript: new TranscriptStore(outbox),
         files: new PathJail([{ alias: '/workspace', dir: cell.workspace, writable: true }]),
         toolbox: toolboxes(builtInTools({ jobs: new Jobs({ clock: systemClock, random: systemRandom }), random: systemRandom }), silentLog),
         commandEnv: () => ({}),
@@ -92,6 +96,7 @@ class Bench {
         promptBase: () => ({ type: 'chat', shared: false, workspace: '/workspace', home: '/agent', attachments: '/attachments' }),
         bell: this.#bell,
         report: (progress) => this.progress.push(progress),
+        partials: { show: () => {}, end: () => {} },
         clock: systemClock,
         random: systemRandom,
         log: silentLog,
@@ -254,16 +259,71 @@ describe('a turn', () => {
     expect(results).toEqual([expect.stringContaining('not valid JSON'), expect.stringContaining('There is no tool named fly')]);
   });
 
-  test('goes on with the older half left out when the conversation is longer than the model can read', async () => {
-    const tooLong = ProviderError.permanent('BadRequest', 'prompt is too long');
-    make([says('a'.repeat(40_000)), says('b'.repeat(40_000)), tooLong, says('short again'), says('still short')]);
+  const tooLong = ProviderError.permanent('BadRequest', 'prompt is too long');
+
+  test('goes on with its older half summed up when the conversation is longer than the model can read', async () => {
+    make([says('a'.repeat(40_000)), says('b'.repeat(40_000)), tooLong, says('a < b'), says('short again'), says('still short')]);
     for (const [index, text] of ['one', 'two', 'three', 'four'].entries()) {
       bench.say(text);
       await bench.ended(index + 1);
     }
-    expect(bench.cell.texts().slice(2)).toEqual(['short again', 'still short']);
-    expect(bench.requests.map((request) => request.messages.length)).toEqual([1, 3, 5, 3, 5]);
+    expect(bench.cell.texts().slice(2)).toEqual([COMPACTED, 'short again', 'still short']);
+    const [, , , summary, next, last] = bench.requests;
+    expect(summary).toMatchObject({ purpose: 'summary', tools: [] });
+    expect(JSON.stringify(summary?.messages)).toContain('a'.repeat(40_000));
+    const beginning = { role: 'user', turn: '', blocks: [{ type: 'text', text: '<summary>a &lt; b</summary>' }] };
+    expect(next?.messages[0]).toEqual(beginning);
+    expect(last?.messages.slice(0, next?.messages.length)).toEqual(next?.messages); // the prefix stays the same
+    expect(bench.requests.map((request) => request.messages.length)).toEqual([1, 3, 5, 1, 4, 6]);
+    expect(bench.cell.history()).toHaveLength(8); // nothing is removed
     expect(bench.cell.acks().every((ack) => ack.state === 'done')).toBe(true);
+  });
+
+  test('goes on with its older half left out when no summary can be had', async () => {
+    const refused = ProviderError.permanent('TooLarge', 'this one too');
+    make([says('a'.repeat(40_000)), says('b'.repeat(40_000)), tooLong, refused, says('short again')]);
+    for (const [index, text] of ['one', 'two', 'three'].entries()) {
+      bench.say(text);
+      await bench.ended(index + 1);
+    }
+    expect(bench.cell.texts().slice(2)).toEqual(['short again']);
+    expect(bench.requests.map((request) => request.messages.length)).toEqual([1, 3, 5, 1, 3]);
+  });
+
+  test('sums up what was said on demand, and goes on from there', async () => {
+    make([says('noted'), says('They like teal.'), says('teal')]);
+    bench.say('/compact', { lane: 'control' });
+    await bench.ended(1);
+    expect(bench.cell.texts()).toEqual([NOTHING_TO_COMPACT]);
+    bench.say('I like teal');
+    await bench.ended(2);
+    bench.say('/compact please', { lane: 'control' });
+    await bench.ended(3);
+    bench.say('What do I like?');
+    await bench.ended(4);
+    expect(bench.cell.texts()).toEqual([NOTHING_TO_COMPACT, 'noted', COMPACTED, 'teal']);
+    expect(bench.requests.at(-1)?.messages).toMatchObject([
+      { blocks: [{ text: '<summary>They like teal.</summary>' }] },
+      { blocks: [{ text: expect.stringContaining('What do I like?') }] },
+    ]);
+    expect(bench.cell.acks().map(({ state, tries }) => [state, tries])).toEqual([
+      ['done', 1],
+      ['done', 1],
+      ['done', 1],
+      ['done', 1],
+    ]);
+  });
+
+  test('of which no summary can be had on demand stays as it was, and says so', async () => {
+    make([says('noted'), ProviderError.permanent('BadRequest', 'no')]);
+    bench.say('I like teal');
+    await bench.ended(1);
+    bench.say('/compact', { lane: 'control' });
+    await bench.ended(2);
+    bench.say('What do I like?');
+    await bench.ended(3);
+    expect(bench.cell.texts().slice(0, 2)).toEqual(['noted', CANNOT_COMPACT]);
+    expect(bench.requests.at(-1)?.messages).toHaveLength(3);
   });
 
   test('tells what it does, and that it is idle when it is over', async () => {
