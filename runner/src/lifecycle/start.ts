@@ -139,7 +139,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       files: withAttachments,
       toolbox: toolboxes(builtInTools({ jobs, random }), log),
       commandEnv: (agent) => commandEnvironment(commandEnv, proxy, agent),
-      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken }),
+      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken, files: withAttachments, log }),
       projection: () => {
         known = unlessPassing(() => inbox.projection()) ?? known;
         return known;
