@@ -2,6 +2,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  type AgentConfig,
   ATTACHMENTS,
   HEARTBEAT,
   INBOUND_DB,
@@ -18,6 +19,8 @@ import type { ReportProgress } from '../attach/progress.ts';
 import { startContainerService } from '../container-service/container-service.ts';
 import { Inbox, type Projection, unlessPassing } from '../inbox/inbox.ts';
 import { Jobs } from '../jobs/jobs.ts';
+import { followSettings } from '../mcp/follow-settings.ts';
+import { McpServers } from '../mcp/mcp-servers.ts';
 import { Outbox } from '../outbox/outbox.ts';
 import { OutboxFiles } from '../outbox/outbox-files.ts';
 import { providerRegistry } from '../providers/registry.ts';
@@ -39,6 +42,8 @@ export const RUNNER_VERSION = '0.1.0';
 /** How long the good-bye to delivery may take, ms. */
 const GOODBYE_MS = 1_000;
 const FILE_WAIT_MS = 100;
+/** How long the first turn waits for the agent's MCP servers, ms. */
+const MCP_WAIT_MS = 5_000;
 
 export interface Signals {
   /** aborts at SIGTERM or SIGINT */
@@ -123,9 +128,18 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   const projection = await firstProjection(inbox, clock, log, drain.soft);
   if (projection === undefined) return EXIT.drained;
   let known = projection;
-  const meta = inbox.meta();
+  const current = (): Projection => {
+    known = unlessPassing(() => inbox.projection()) ?? known;
+    return known;
+  };
   const proxy =
     options.proxy === undefined || options.proxyToken === undefined ? undefined : { url: options.proxy, tokenFile: options.proxyToken };
+  const environment = (agent: AgentConfig): Readonly<Record<string, string>> => commandEnvironment(commandEnv, proxy, agent);
+  const reach = { workspace: options.workspace, env: () => environment(current().agent), proxy, version: RUNNER_VERSION };
+  const mcp = new McpServers({ reach, clock, random, log });
+  closing.push(() => mcp.close());
+  closing.push(followSettings({ servers: mcp, agent: () => current().agent, bell }));
+  const meta = inbox.meta();
   const report: ReportProgress = (progress) => client?.report(progress);
   const partials = new Partials(clock, (partial) => client?.partial(partial));
   closing.push(() => partials.close());
@@ -137,19 +151,17 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       outboxFiles: new OutboxFiles(options.out),
       transcript: new TranscriptStore(outbox),
       files: withAttachments,
-      toolbox: toolboxes(builtInTools({ jobs, random }), log),
-      commandEnv: (agent) => commandEnvironment(commandEnv, proxy, agent),
-      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken, files: withAttachments, log }),
-      projection: () => {
-        known = unlessPassing(() => inbox.projection()) ?? known;
-        return known;
-      },
+      toolbox: toolboxes(builtInTools({ jobs, random }), log, () => mcp.tools),
+      commandEnv: environment,
+      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken }),
+      projection: current,
       promptBase: () => ({
         type: meta?.type ?? 'chat',
         shared: meta?.scope === '*',
         workspace: options.workspace,
         home: options.home,
         attachments: join(options.in, ATTACHMENTS),
+        missing: mcp.missing,
       }),
       bell,
       report,
@@ -162,6 +174,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
     drain,
   );
   log.info({ provider: known.agent.provider, address: service.address }, 'the runner has started');
+  await mcp.settled(MCP_WAIT_MS, drain.soft);
   try {
     await session.run();
   } catch (e) {

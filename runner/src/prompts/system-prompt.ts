@@ -12,6 +12,8 @@ export interface PromptInput {
   readonly workspace: string;
   readonly home: string;
   readonly attachments: string;
+  /** one sentence per tool server that cannot be used now */
+  readonly missing?: readonly string[];
 }
 
 /**
@@ -19,7 +21,7 @@ export interface PromptInput {
  * from message to message stands here, so that providers can cache it.
  */
 export function systemPrompt(input: PromptInput): string {
-  return [identity, situation, instructions, messageFormat, answering, destinations, files]
+  return [identity, situation, instructions, messageFormat, answering, destinations, files, missingTools]
     .map((fragment) => fragment(input))
     .filter((text) => text !== '')
     .join('\n\n');
@@ -96,4 +98,10 @@ function files({ tools, workspace, home, attachments }: PromptInput): string {
     `${workspace} holds this conversation's files and is where relative paths begin. ${home} is shared by all your conversations.`,
     `Attachments of messages lie below ${attachments}, read-only.`,
   ].join('\n');
+}
+
+/** Without it the model takes an absent tool for one that it never had, and people are told that the agent cannot do such things. */
+function missingTools({ missing = [] }: PromptInput): string {
+  if (missing.length === 0) return '';
+  return ['# Tools that are missing now', '', ...missing.map((sentence) => `- ${sentence}`)].join('\n');
 }

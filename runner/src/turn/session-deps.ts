@@ -29,7 +29,7 @@ export interface SessionDeps {
   readonly provider: (name: string) => Promise<Provider>;
   /** the agent, destinations and routing as delivery last wrote them; the last known ones while the file is being written */
   readonly projection: () => Projection;
-  readonly promptBase: () => Pick<PromptInput, 'type' | 'shared' | 'workspace' | 'home' | 'attachments'>;
+  readonly promptBase: () => Pick<PromptInput, 'type' | 'shared' | 'workspace' | 'home' | 'attachments' | 'missing'>;
   readonly bell: Bell;
   readonly report: ReportProgress;
   readonly partials: Pick<Partials, 'show' | 'end'>;

@@ -1,0 +1,49 @@
+/** The part of the proxy that a runner's MCP client meets: it knows the addresses, and lets only the Pod's token through. For tests only. */
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface ScriptedProxy {
+  readonly url: string;
+  /** what a Pod must show */
+  token: string;
+  /** by server name; a function answers by itself */
+  readonly targets: Map<string, string | ((request: IncomingMessage, response: ServerResponse) => void)>;
+  close(): Promise<void>;
+}
+
+export async function startScriptedProxy(token: string): Promise<ScriptedProxy> {
+  const server = createServer((incoming, outgoing) => {
+    const target = proxy.targets.get(/^\/mcp\/([^/]+)$/.exec(incoming.url ?? '')?.[1] ?? '');
+    if (incoming.headers.authorization !== `Bearer ${proxy.token}`) outgoing.writeHead(401).end('show a token of this session');
+    else if (target === undefined) outgoing.writeHead(404).end('no such server');
+    else if (typeof target === 'function') target(incoming, outgoing);
+    else pass(target, incoming, outgoing);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const proxy: ScriptedProxy = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    token,
+    targets: new Map(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+  return proxy;
+}
+
+function pass(target: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { authorization: _, host: __, ...headers } = incoming.headers;
+  const upstream = request(target, { method: incoming.method, headers }, (response) => {
+    outgoing.writeHead(response.statusCode ?? 502, response.headers);
+    response.pipe(outgoing);
+    response.on('error', () => outgoing.destroy());
+  });
+  upstream.on('error', () => {
+    if (outgoing.headersSent) outgoing.destroy();
+    else outgoing.writeHead(502).end('the server cannot be reached');
+  });
+  outgoing.on('close', () => upstream.destroy());
+  incoming.pipe(upstream);
+}
