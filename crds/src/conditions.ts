@@ -19,7 +19,7 @@ export const ConditionType = {
   McpCredentialsFound: 'McpCredentialsFound',
   /**
    * On AgentGroup. True: its budget has something left. False: it is used up, and its messages wait for the next period or a larger one; that is
-   * no fault, so Ready stays. Absent: it has no budget, or nothing was used under it yet.
+   * no fault, so Ready stays. Absent: it has no budget, or was never near the end of one.
    */
   WithinBudget: 'WithinBudget',
   /** On Channel. True: the platform answers us, now. False: it does not; the gateway keeps trying. Absent: no gateway has tried yet. */

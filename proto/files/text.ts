@@ -4,8 +4,20 @@ import { JailError, type PathJail } from './path-jail.ts';
 /** The largest file that is read whole. */
 export const MAX_READ_BYTES = 10 * 1024 * 1024;
 
-/** A text file's content. Throws JailError, also for binary files and files over `limit` bytes. */
+/** A text file's content. Throws JailError, also for binary files, and TooLargeError for files over `limit` bytes. */
 export function readText(jail: PathJail, path: string, limit = MAX_READ_BYTES): { readonly text: string; readonly stats: Stats } {
+  const { bytes, stats, shown } = readBytes(jail, path, limit);
+  const text = asText(bytes);
+  if (text === undefined) throw new JailError('Invalid', `${shown} is a binary file (${stats.size} bytes)`);
+  return { text, stats };
+}
+
+/** Any file's content. Throws JailError, and TooLargeError for files over `limit` bytes. */
+export function readBytes(
+  jail: PathJail,
+  path: string,
+  limit: number,
+): { readonly bytes: Buffer; readonly stats: Stats; readonly shown: string } {
   return jail.withFile(path, (fd, stats, { shown }) => {
     if (stats.size > limit) throw new TooLargeError(`${shown} has ${stats.size} bytes, more than the ${limit} that are read at once`);
     // One byte more than stated: a file that grows meanwhile must not be read without end.
@@ -16,10 +28,7 @@ export function readText(jail: PathJail, path: string, limit = MAX_READ_BYTES): 
       length += read;
       if (read === 0 || length === data.length) break;
     }
-    const bytes = data.subarray(0, length);
-    const text = asText(bytes);
-    if (text === undefined) throw new JailError('Invalid', `${shown} is a binary file (${stats.size} bytes)`);
-    return { text, stats };
+    return { bytes: data.subarray(0, length), stats, shown };
   });
 }
 

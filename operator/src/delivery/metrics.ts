@@ -35,6 +35,12 @@ export function createDeliveryMetrics(registry: Registry) {
     }),
     freeBytes: new Gauge({ name: 'dovecote_storage_free_bytes', help: 'Free space of the volume of the shard.', registers }),
     full: new Gauge({ name: 'dovecote_storage_full', help: '1 while the volume is full and new events are refused.', registers }),
+    admissions: new Counter({
+      name: 'dovecote_usage_admissions_total',
+      help: 'Model requests that asked for their part of a budget, by outcome: admitted, exhausted.',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
     sweepSeconds: new Histogram({
       name: 'dovecote_sweep_seconds',
       help: 'How long a look at every cell takes.',

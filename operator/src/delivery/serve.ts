@@ -1,5 +1,5 @@
-/** The three services of a shard on one address. Who may call what is decided here. */
-import { attach, inbox, sessions } from '@dovecote/proto';
+/** The four services of a shard on one address. Who may call what is decided here. */
+import { attach, inbox, sessions, usage } from '@dovecote/proto';
 import { type Metadata, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import type { Histogram } from 'prom-client';
 import type { Clock } from '../lib/clock.ts';
@@ -17,6 +17,7 @@ import { deadLetters } from './sessions/dead-letters.ts';
 import { explain } from './sessions/explain.ts';
 import { listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
 import { type WatchDeps, watchMessages } from './sessions/watch.ts';
+import type { Usage } from './usage/usage.ts';
 import type { Wake } from './wake/wake.ts';
 
 export interface ServeDeps {
@@ -33,6 +34,7 @@ export interface ServeDeps {
   readonly watchDeps: WatchDeps;
   readonly wake: Wake;
   readonly outbox: Pick<Outbox, 'retry'>;
+  readonly usage: Usage;
   readonly enqueueSeconds: Pick<Histogram, 'observe'>;
 }
 
@@ -44,16 +46,17 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
   const stopping = new AbortController();
   const server = new Server({
     ...CHANNEL_OPTIONS,
-    interceptors: [authenticate(deps.reviewer, 'dovecote-delivery', (caller) => caller.type === 'session' || caller.role !== 'proxy')],
+    interceptors: [authenticate(deps.reviewer, 'dovecote-delivery', () => true)],
   });
   const onInternal = (method: string) => (err: Error) => log.error({ method, err }, 'call failed');
-  /** A session's own runner may attach and nothing else. */
+  /** A session's own runner may attach and nothing else; the proxy, which Pods talk to, may tell usage and nothing else. */
   const forRoles = <Req, Res>(
     method: string,
     handler: (request: Req, signal: AbortSignal) => Promise<Res> | Res,
+    check = mustBeRole,
   ): ((call: ServerUnaryCall<Req, Res>, callback: sendUnaryData<Res>) => void) =>
     handleUnary(async (request: Req, call) => {
-      mustBeRole(call.metadata);
+      check(call.metadata);
       try {
         return await handler(request, stopping.signal);
       } catch (e) {
@@ -132,6 +135,12 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
     }),
   } satisfies sessions.SessionsServer);
 
+  server.addService(usage.UsageService, {
+    admit: forRoles('Admit', (request: usage.AdmitRequest) => deps.usage.admit(request), mustBeProxy),
+    finish: forRoles('Finish', (request: usage.FinishRequest) => deps.usage.finish(request), mustBeProxy),
+    listUsage: forRoles('ListUsage', (request: usage.ListUsageRequest) => deps.usage.list(request)),
+  } satisfies usage.UsageServer);
+
   const address = await listen(server, deps.listen);
   return {
     address,
@@ -146,4 +155,10 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
 function mustBeRole(metadata: Metadata): void {
   const caller = callerOf(metadata);
   if (caller.type !== 'role') throw new StatusError(status.PERMISSION_DENIED, 'a session may only attach');
+  if (caller.role === 'proxy') throw new StatusError(status.PERMISSION_DENIED, 'the proxy may only tell usage');
+}
+
+function mustBeProxy(metadata: Metadata): void {
+  const caller = callerOf(metadata);
+  if (caller.type !== 'role' || caller.role !== 'proxy') throw new StatusError(status.PERMISSION_DENIED, 'only the proxy tells usage');
 }

@@ -48,6 +48,10 @@ import { rebuildIndex } from './shard/rebuild.ts';
 import { VolumeSpace } from './shard/space.ts';
 import { StorageReports } from './shard/storage-reports.ts';
 import { Sweep } from './sweep/sweep.ts';
+import { BudgetReports } from './usage/budget-reports.ts';
+import { UsageLedger } from './usage/ledger.ts';
+import { Usage } from './usage/usage.ts';
+import { openUsageFile } from './usage/usage-file.ts';
 import { whoWaits } from './wake/notices.ts';
 import { Wake } from './wake/wake.ts';
 
@@ -111,6 +115,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const line = new CommitLine();
     const drops = new Drops(root, line);
     undo.push(() => drops.close());
+    const ledger = new UsageLedger(openUsageFile(root, log, clock.now()), line);
+    undo.push(() => ledger.close());
     const cells = new ShardCells({ root, maxOpen: limits.maxOpenCells });
     undo.push(() => cells.close());
     await rebuildIndex({ cells, index, log, everything: index.unclean, signal: tasks.signal });
@@ -300,11 +306,27 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
         if (index.get(session)?.agent_group === agent && projector.project(session)) hub.projectionChanged(session);
       }
     };
-    resources.agentGroups.onChange(({ object }) => reproject(object.metadata.name));
+    const usage = new Usage({
+      shard,
+      store,
+      ledger,
+      reports: new BudgetReports({ store, background, clock }),
+      agentGroups: resources.agentGroups,
+      cells,
+      outbox,
+      background,
+      clock,
+      admissions: metrics.admissions,
+    });
+    resources.agentGroups.onChange(({ type, object }) => {
+      reproject(object.metadata.name);
+      if (type !== 'DELETED') usage.onAgentGroup(object);
+    });
     resources.destinations.onChange(({ object }) => reproject(object.spec.agentGroupRef));
     resources.sessions.onChange(({ type, object }) => {
       const { name } = object.metadata;
       storage.forget(name);
+      if (type !== 'DELETED') usage.onSession(object);
       wake.onSession(name, type === 'DELETED' ? undefined : object);
       // Its Pod is gone: what it left half-written is rolled back, what it wrote last is read.
       if (type === 'MODIFIED' && sweep.isAsleep(name) && cells.has(name)) {
@@ -343,6 +365,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       watchDeps: { cells, index, feed, clock, activity, partials, partial },
       wake,
       outbox,
+      usage,
       enqueueSeconds: metrics.enqueueSeconds,
     });
     undo.push(() => server.close());
@@ -374,6 +397,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       );
       for (;;) {
         await stoppable(sweep.run(signal), signal);
+        usage.tick();
         await stoppable(clock.sleep(limits.sweepMs, signal));
         if (signal.aborted) return;
       }

@@ -153,7 +153,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       files: withAttachments,
       toolbox: toolboxes(builtInTools({ jobs, random }), log, () => mcp.tools),
       commandEnv: environment,
-      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken }),
+      provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken, files: withAttachments, log }),
       projection: current,
       promptBase: () => ({
         type: meta?.type ?? 'chat',

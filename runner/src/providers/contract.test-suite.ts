@@ -13,6 +13,18 @@ export interface Candidate {
     readonly busy: string;
     /** is answered 400 */
     readonly refused: string;
+    /** calls the tool read_file twice in one answer, with the paths a.txt and b.txt, then says what came back last */
+    readonly several: string;
+    /** calls the tool read_file with input that is no JSON */
+    readonly malformed: string;
+    /** answers "one two three four" in pieces, over half a second at least */
+    readonly slow: string;
+    /** is answered 529 */
+    readonly overloaded: string;
+    /** is answered 401 */
+    readonly denied: string;
+    /** loses the connection */
+    readonly broken: string;
     /** gives no answer */
     readonly hang: string;
   };
@@ -98,6 +110,80 @@ export function providerContract(name: string, make: () => Promise<Candidate>): 
     test('keeps nothing between calls: the same request has the same answer', async () => {
       const asked = request([user(candidate.says.plain)]);
       expect((await answerOf(candidate.provider, asked)).blocks).toEqual((await answerOf(candidate.provider, asked)).blocks);
+    });
+
+    test('calls several tools in one answer, each by an id of its own, and goes on from all results', async () => {
+      const asked = user(candidate.says.several);
+      const first = await answerOf(candidate.provider, request([asked]));
+      const calls = first.blocks.filter((block) => block.type === 'tool_use');
+      expect(calls).toMatchObject([
+        { name: 'read_file', input: { path: 'a.txt' } },
+        { name: 'read_file', input: { path: 'b.txt' } },
+      ]);
+      expect(new Set(calls.map(({ id }) => id)).size).toBe(2);
+      const results = calls.map(({ id, input }): TranscriptMessage => {
+        const { path } = input as { readonly path: string };
+        return { role: 'tool', turn: 't1', blocks: [{ type: 'tool_result', toolUseId: id, text: `the content of ${path}` }] };
+      });
+      const second = await answerOf(
+        candidate.provider,
+        request([asked, { role: 'assistant', turn: 't1', blocks: first.blocks }, ...results]),
+      );
+      expect(second).toMatchObject({ stop: 'end', blocks: [{ type: 'text', text: expect.stringContaining('the content of b.txt') }] });
+    });
+
+    test('passes tool input that is no JSON on as it is: the model will be told', async () => {
+      const { blocks } = await answerOf(candidate.provider, request([user(candidate.says.malformed)]));
+      expect(blocks.find((block) => block.type === 'tool_use')).toMatchObject({ name: 'read_file', input: expect.any(String) });
+    });
+
+    test('gives its text in pieces while it comes, which can be cancelled in the middle', async () => {
+      const asked = request([user(candidate.says.slow)]);
+      const pieces = (await collect(candidate.provider, asked)).flatMap((event) => (event.type === 'text' ? [event.text] : []));
+      expect(pieces.length).toBeGreaterThan(1);
+      expect(pieces.join('')).toBe('one two three four');
+      const cancel = new AbortController();
+      const reason = new Error('cancelled in the middle');
+      const seen: string[] = [];
+      const ended = (async () => {
+        for await (const event of candidate.provider.stream(asked, { signal: cancel.signal })) {
+          seen.push(event.type);
+          if (event.type === 'text') cancel.abort(reason);
+        }
+      })();
+      await expect(ended).rejects.toBe(reason);
+      expect(seen).not.toContain('answer');
+    });
+
+    test('counts what it read and wrote', async () => {
+      const { usage } = await answerOf(candidate.provider, request([user(candidate.says.plain)]));
+      for (const figure of Object.values(usage)) expect(Number.isSafeInteger(figure) && figure >= 0).toBe(true);
+      expect(usage.inputTokens).toBeGreaterThan(0);
+      expect(usage.outputTokens).toBeGreaterThan(0);
+    });
+
+    test.each(['title', 'summary'] as const)('gives a %s of a conversation in words, also of one with tools in it', async (purpose) => {
+      const call: TranscriptMessage = {
+        role: 'assistant',
+        turn: 't0',
+        blocks: [{ type: 'tool_use', id: 'u1', name: 'read_file', input: {} }],
+      };
+      const result: TranscriptMessage = { role: 'tool', turn: 't0', blocks: [{ type: 'tool_result', toolUseId: 'u1', text: 'x' }] };
+      const asked = { ...request([user('earlier'), call, result, user(candidate.says.plain)]), tools: [], purpose };
+      expect(await answerOf(candidate.provider, asked)).toMatchObject({
+        stop: 'end',
+        blocks: [{ type: 'text', text: expect.stringMatching(/\S/) }],
+      });
+    });
+
+    test.each([
+      ['overloaded', { transient: true, reason: 'Overloaded' }],
+      ['broken', { transient: true, reason: 'Network' }],
+      ['denied', { transient: false, reason: 'Unauthenticated' }],
+    ] as const)('says that it is %s', async (how, failure) => {
+      const failed = await collect(candidate.provider, request([user(candidate.says[how])])).catch((e: unknown) => e);
+      expect(failed).toBeInstanceOf(ProviderError);
+      expect(failed).toMatchObject(failure);
     });
 
     test('says that it is busy, and for how long', async () => {

@@ -1,4 +1,6 @@
+import type { PathJail } from '@dovecote/proto';
 import type { Clock } from '../lifecycle/clock.ts';
+import type { Log } from '../lifecycle/log.ts';
 import { DemoProvider } from './demo/demo.ts';
 import { type Provider, ProviderError } from './provider.ts';
 
@@ -8,6 +10,9 @@ export interface RegistryDeps {
   readonly proxy: string | undefined;
   /** file with the token for the proxy */
   readonly proxyToken: string | undefined;
+  /** where attachments are read */
+  readonly files: PathJail;
+  readonly log: Log;
 }
 
 /** Finds providers by name and makes each once. Throws ProviderError NotConfigured. */
@@ -32,7 +37,7 @@ async function make(name: string, deps: RegistryDeps): Promise<Provider> {
         throw ProviderError.permanent('NotConfigured', 'the anthropic provider needs --proxy and --proxy-token');
       // Loaded only when used: it is half of the start-up time.
       const { AnthropicProvider } = await import('./anthropic/anthropic.ts');
-      return new AnthropicProvider({ proxy: deps.proxy, tokenFile: deps.proxyToken, clock: deps.clock });
+      return new AnthropicProvider({ ...deps, proxy: deps.proxy, tokenFile: deps.proxyToken });
     }
     default:
       throw ProviderError.permanent('NotConfigured', `there is no provider named ${name}`);

@@ -1,4 +1,4 @@
-import type { AgentGroup, Session } from '@dovecote/crds';
+import { type AgentGroup, Reason, type Session } from '@dovecote/crds';
 import type { ResourceCache } from '../../kube/resource-cache.ts';
 import type { ResourceStore } from '../../kube/store.ts';
 import { type Credentials, checkCredentials } from '../credentials.ts';
@@ -20,6 +20,8 @@ export interface Observed {
   readonly agentGroup: AgentGroup;
   /** undefined: its provider needs none. */
   readonly credentials: Credentials | undefined;
+  /** undefined: none of its MCP servers needs any. */
+  readonly mcpCredentials: Credentials | undefined;
   readonly sessions: readonly Session[];
   readonly availableShards: readonly string[];
   /** How many other agents each shard has. */
@@ -39,6 +41,7 @@ export async function observe(name: string, sight: Sight, signal: AbortSignal): 
   return {
     agentGroup,
     credentials: await credentialsOf(agentGroup, sight.store, signal),
+    mcpCredentials: await mcpCredentialsOf(agentGroup, sight.store, signal),
     // One made anew under the same name does not count the sessions of the one before it.
     sessions: sight.sessions.byIndex(BY_AGENT_GROUP, name).filter((session) => session.spec.agentGroupUid === uid),
     availableShards: sight.shards,
@@ -50,4 +53,26 @@ export async function observe(name: string, sight: Sight, signal: AbortSignal): 
 async function credentialsOf({ spec }: AgentGroup, store: ResourceStore, signal: AbortSignal): Promise<Credentials | undefined> {
   const ref = spec.provider.anthropic?.credentialsRef;
   return ref === undefined ? undefined : checkCredentials(store, { secret: ref.name, keys: [ref.key] }, signal);
+}
+
+/** Of all servers together: the first that lacks something decides, and every one that does is named. */
+async function mcpCredentialsOf({ spec }: AgentGroup, store: ResourceStore, signal: AbortSignal): Promise<Credentials | undefined> {
+  const needing = (spec.mcpServers ?? []).filter(({ http }) => (http?.headers ?? []).length > 0);
+  if (needing.length === 0) return undefined;
+  const lacking: Credentials[] = [];
+  for (const { name, http } of needing) {
+    for (const { secretRef } of http?.headers ?? []) {
+      const found = await checkCredentials(store, { secret: secretRef.name, keys: [secretRef.key] }, signal);
+      if (found.status !== 'True') lacking.push({ ...found, message: `MCP server ${name} is refused: ${found.message}` });
+    }
+  }
+  const [first] = lacking;
+  if (first === undefined) return { status: 'True', reason: Reason.Found, message: 'The Secrets of its MCP servers have their keys.' };
+  return {
+    ...first,
+    message: lacking
+      .map(({ message }) => message)
+      .join(' ')
+      .slice(0, 4_000),
+  };
 }

@@ -18,7 +18,7 @@ export interface Plan {
   readonly resyncMs: number;
 }
 
-export function plan({ agentGroup, credentials, sessions, availableShards, load }: Observed, network: NetworkConfig): Plan {
+export function plan({ agentGroup, credentials, mcpCredentials, sessions, availableShards, load }: Observed, network: NetworkConfig): Plan {
   return {
     serviceAccount: buildServiceAccount(agentGroup),
     networkPolicy: buildNetworkPolicy(agentGroup, network),
@@ -31,6 +31,8 @@ export function plan({ agentGroup, credentials, sessions, availableShards, load 
     }),
     sessions: sessions.length,
     awakeSessions: sessions.filter(({ status }) => status?.phase === 'Awake').length,
-    resyncMs: credentials !== undefined && credentials.status !== 'True' ? RECHECK_MS.missing : RECHECK_MS.found,
+    resyncMs: [credentials, mcpCredentials].every((found) => found === undefined || found.status === 'True')
+      ? RECHECK_MS.found
+      : RECHECK_MS.missing,
   };
 }

@@ -107,6 +107,27 @@ describe('credentials', () => {
     expect(told(await look('careful'))).toContain('CredentialsFound=False/SecretMissing');
   });
 
+  test('of MCP servers: the server without them is named, and the agent answers all the same', async () => {
+    await bench.secret('tickets', { token: 't' });
+    const server = (name: string, secret: string) => ({
+      name,
+      type: 'http' as const,
+      http: { url: `https://${name}.example.com/`, headers: [{ name: 'Authorization', prefix: 'Bearer ', secretRef: { name: secret } }] },
+    });
+    await bench.agentGroup('helper', {
+      provider: { type: 'demo' },
+      mcpServers: [server('tickets', 'tickets'), server('wiki', 'wiki'), { name: 'files', type: 'stdio', stdio: { command: ['files'] } }],
+    });
+    await bench.start();
+    expect(told(await look('helper'))).toBe('Ready=True/Accepted ShardsAssigned=True/Assigned McpCredentialsFound=False/SecretMissing');
+    expect((await look('helper')).status?.conditions?.[2]?.message).toBe(
+      'MCP server wiki is refused: Secret wiki does not exist. Create it with key token; it is found by itself.',
+    );
+    await bench.secret('wiki', { token: 't' });
+    await bench.advance(10_000);
+    expect(told(await look('helper'))).toBe('Ready=True/Accepted ShardsAssigned=True/Assigned McpCredentialsFound=True/Found');
+  });
+
   test('that may not be read are said to be so', async () => {
     const get = bench.counting.get;
     Object.assign(bench.counting, {
@@ -153,5 +174,24 @@ describe('what someone changed by hand', () => {
     await bench.store.patch(networkPolicies, name, { spec: { egress: null } }, { fieldManager: 'kubectl' });
     await bench.advance(900_000);
     expect((await bench.store.get(networkPolicies, name))?.spec?.egress).toHaveLength(3);
+  });
+});
+
+describe('a budget', () => {
+  test('is a condition of delivery beside ours: it stays, and costs no write', async () => {
+    await bench.agentGroup('helper', { provider: { type: 'demo' }, budget: { tokens: 10 } });
+    await bench.start();
+    const condition = {
+      type: 'WithinBudget',
+      status: 'False',
+      reason: 'BudgetExhausted',
+      message: 'so it is',
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+    };
+    await bench.store.applyStatus(agentGroups, 'helper', { conditions: [condition] }, { fieldManager: 'dovecote-delivery' });
+    bench.counting.takeWrites();
+    await bench.advance(300_000);
+    expect(told(await look('helper'))).toBe('Ready=True/Accepted ShardsAssigned=True/Assigned WithinBudget=False/BudgetExhausted');
+    expect(bench.counting.takeWrites()).toEqual([]);
   });
 });

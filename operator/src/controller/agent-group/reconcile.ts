@@ -12,7 +12,7 @@ import { FIELD_MANAGER } from '../labels.ts';
 import { type Outcome, runSteps, type Step } from '../steps.ts';
 import { type Observed, observe, type Sight } from './observe.ts';
 import { type Plan, plan } from './plan.ts';
-import { statusOf } from './status.ts';
+import { sameOwnStatus, statusOf } from './status.ts';
 
 export interface AgentGroupDeps extends Sight {
   readonly network: NetworkConfig;
@@ -68,7 +68,7 @@ export class AgentGroupReconciler {
     const { store, own, report } = this.#deps;
     const { agentGroup } = observed;
     const status = statusOf(observed, planned);
-    if (jsonEqual(agentGroup.status, status)) return 'next';
+    if (sameOwnStatus(agentGroup.status, status)) return 'next';
     const written = await store.applyStatus(agentGroups, agentGroup.metadata.name, status, { fieldManager: FIELD_MANAGER, signal });
     if (written === undefined) return 'next';
     own.note(written);

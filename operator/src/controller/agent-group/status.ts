@@ -1,12 +1,17 @@
 /** AgentGroup.status in one place. Pure. */
 import { type AgentGroupStatus, ConditionType, Reason } from '@dovecote/crds';
+import { jsonEqual } from '../../kube/json.ts';
 import { type Draft, withConditions } from '../conditions.ts';
 import type { Observed } from './observe.ts';
 import type { Plan } from './plan.ts';
 
-export function statusOf({ agentGroup, credentials, now }: Observed, { shards, sessions, awakeSessions }: Plan): AgentGroupStatus {
+export function statusOf(
+  { agentGroup, credentials, mcpCredentials, now }: Observed,
+  { shards, sessions, awakeSessions }: Plan,
+): AgentGroupStatus {
   const assigned = shardsCondition(agentGroup.spec.shards.count, shards);
   const found: Draft | undefined = credentials === undefined ? undefined : { type: ConditionType.CredentialsFound, ...credentials };
+  const mcp: Draft | undefined = mcpCredentials === undefined ? undefined : { type: ConditionType.McpCredentialsFound, ...mcpCredentials };
   const failing = [found, assigned].find((draft) => draft !== undefined && draft.status !== 'True');
   const ready: Draft =
     failing === undefined
@@ -14,9 +19,15 @@ export function statusOf({ agentGroup, credentials, now }: Observed, { shards, s
       : { ...failing, type: ConditionType.Ready };
   return withConditions(
     { ...(shards.length > 0 && { shards: [...shards] }), sessions, awakeSessions },
-    [ready, assigned, ...(found === undefined ? [] : [found])],
+    [ready, assigned, found, mcp].filter((draft) => draft !== undefined),
     { before: agentGroup.status, generation: agentGroup.metadata.generation, now },
   );
+}
+
+/** Whether all that we would write is there already; WithinBudget stands beside it and is delivery's. */
+export function sameOwnStatus(stored: AgentGroupStatus | undefined, ours: AgentGroupStatus): boolean {
+  const own = stored?.conditions?.filter(({ type }) => type !== ConditionType.WithinBudget);
+  return stored !== undefined && jsonEqual({ ...stored, ...(own !== undefined && { conditions: own }) }, ours);
 }
 
 function shardsCondition(count: number, shards: readonly string[]): Draft {

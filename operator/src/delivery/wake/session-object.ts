@@ -1,4 +1,4 @@
-/** What delivery writes of a Session: its making, spec.awake and one annotation. Everything else is the controller's or people's. */
+/** What delivery writes of a Session: its making, spec.awake and two annotations. Everything else is the controller's or people's. */
 import { type AgentGroup, API_VERSION, type Session } from '@dovecote/crds';
 import type { MetaRow } from '@dovecote/proto';
 import { ConflictError } from '../../kube/errors.ts';
@@ -9,6 +9,8 @@ import { parseScope } from '../../lib/scope.ts';
 export const FIELD_MANAGER = 'dovecote-delivery';
 /** JSON {reason, message}: the controller turns it into the condition StorageOk. */
 export const STORAGE_ANNOTATION = 'dovecote.dev/storage';
+/** JSON {id, text}: something to be said once in its chat, left by a shard that does not have its cell. */
+export const NOTICE_ANNOTATION = 'dovecote.dev/notice';
 
 /** The object of a cell, from what the cell says of itself. */
 export function newSession(meta: MetaRow, shard: string, agent: AgentGroup, awake: boolean): NewObject<Session> {
@@ -67,4 +69,26 @@ export async function writeStorage(
 ): Promise<void> {
   const metadata = { annotations: { [STORAGE_ANNOTATION]: JSON.stringify(report) } };
   await store.patch(sessions, session, { metadata }, { fieldManager: FIELD_MANAGER, signal });
+}
+
+/** Leaves a notice for the shard that has the cell. A Session that is gone hears nothing. */
+export async function writeNotice(
+  store: ResourceStore,
+  session: string,
+  notice: { readonly id: string; readonly text: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const metadata = { annotations: { [NOTICE_ANNOTATION]: JSON.stringify(notice) } };
+  await store.patch(sessions, session, { metadata }, { fieldManager: FIELD_MANAGER, signal });
+}
+
+/** undefined: there is none, or not of this form, as people can write annotations too. */
+export function parseNotice(text: string | undefined): { readonly id: string; readonly text: string } | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const said = JSON.parse(text) as { id?: unknown; text?: unknown } | null;
+    return typeof said?.id === 'string' && typeof said.text === 'string' ? { id: said.id, text: said.text } : undefined;
+  } catch {
+    return undefined;
+  }
 }

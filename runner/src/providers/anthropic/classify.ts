@@ -16,7 +16,7 @@ export function classify(thrown: unknown, now: number): ProviderError {
 
 function byStatus(status: number | undefined, error: InstanceType<typeof Anthropic.APIError>, now: number): ProviderError {
   const message = `the model API answered ${status ?? 'with an error'}${error.type === null || error.type === undefined ? '' : ` (${error.type})`}`;
-  const options = { cause: error, retryAfterMs: retryAfter(error.headers, now) };
+  const options = { cause: error, retryAfterMs: retryAfter(error.headers, now), sentence: proxySentence(error) };
   switch (status) {
     case 401:
       return ProviderError.permanent('Unauthenticated', message, options);
@@ -40,6 +40,16 @@ function byStatus(status: number | undefined, error: InstanceType<typeof Anthrop
         ? ProviderError.permanent('BadRequest', message, options)
         : ProviderError.transient('Unavailable', message, options);
   }
+}
+
+/** Longer ones are no sentence. */
+const MAX_SENTENCE = 500;
+
+/** What the proxy itself says of budget or credential, written for people. Never what comes from behind it. */
+function proxySentence({ status, headers, error }: InstanceType<typeof Anthropic.APIError>): string | undefined {
+  if (headers?.get('x-dovecote-proxy') !== 'refused' || (status !== 402 && status !== 403)) return undefined;
+  const { error: said } = (error ?? {}) as { readonly error?: { readonly message?: unknown } };
+  return typeof said?.message === 'string' && said.message !== '' ? said.message.slice(0, MAX_SENTENCE) : undefined;
 }
 
 /** An error event inside a stream that began with 200 has a type but no status. */

@@ -35,7 +35,7 @@ export class ProxyStandIn {
         const target = new URL((incoming.url ?? '').replace(/^\/anthropic/, ''), upstream());
         const onward = request(target, { method: 'POST', headers: { ...incoming.headers, host: target.host } }, (answer) => {
           outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
-          answer.pipe(outgoing);
+          answer.on('aborted', () => outgoing.destroy()).pipe(outgoing);
         });
         onward.end(body);
       });
@@ -62,6 +62,24 @@ export function breakStream(response: ServerResponse): boolean {
   response.write(sse('content_block_start', { index: 0, content_block: { type: 'text', text: '' } }));
   response.write(sse('content_block_delta', { index: 0, delta: { type: 'text_delta', text: 'half an ans' } }), () => response.destroy());
   return true;
+}
+
+/** Refuses in the API's form. */
+export function refuseWith(status: number, type: string, headers: Readonly<Record<string, string>> = {}, message = 'RAW'): Fault {
+  return (response) => {
+    response.writeHead(status, { 'content-type': 'application/json', ...headers });
+    response.end(JSON.stringify({ type: 'error', error: { type, message } }));
+    return true;
+  };
+}
+
+/** Answers with these bytes as a stream, which then ends. */
+export function streamOf(...parts: readonly string[]): Fault {
+  return (response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(parts.join(''));
+    return true;
+  };
 }
 
 export function sse(type: string, data: object): string {

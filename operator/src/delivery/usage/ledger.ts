@@ -1,0 +1,172 @@
+/** The rows of usage.db. Each call is durable when its promise resolves; calls of one turn of the event loop share a commit. */
+import type { usage } from '@dovecote/proto';
+import type { Database } from 'better-sqlite3';
+import { prepared } from '../cells/statements.ts';
+import { type CommitLine, GroupCommit, type Outcome } from '../inbox/group-commit.ts';
+import { dayOf } from './period.ts';
+
+/** One model request of one session. */
+export interface Request {
+  readonly requestId: string;
+  readonly session: string;
+  readonly agentGroup: string;
+  readonly agentGroupUid: string;
+  readonly model: string;
+  /** ms since 1970 */
+  readonly at: number;
+}
+
+export interface Finished extends Request {
+  readonly tokens: usage.Tokens;
+  /** in millionths of the currency */
+  readonly cost: number;
+  readonly complete: boolean;
+}
+
+/** What an agent used since some day. */
+export interface Used {
+  readonly tokens: number;
+  /** in millionths of the currency */
+  readonly cost: number;
+}
+
+/** Why a request is not admitted. */
+export interface Refusal {
+  readonly sentence: string;
+  readonly retryAtMs: number;
+}
+
+/** Looked at inside the commit, so that of two requests at once the second sees the first's answer. */
+type Admission = Request & { readonly refuse: () => Refusal | undefined };
+
+/** A finished request is remembered this long, so that its end told twice counts once. */
+const FINISHED_MS = 7 * 86_400_000;
+/** Totals, and requests whose end nobody told, are kept for a year and a month. */
+const KEPT_DAYS = 400;
+
+export class UsageLedger {
+  readonly #db: Database;
+  readonly #admissions: GroupCommit<Admission, Refusal | undefined>;
+  readonly #ends: GroupCommit<Finished, boolean>;
+
+  constructor(db: Database, line: CommitLine) {
+    this.#db = db;
+    this.#admissions = new GroupCommit(line, (batch) => this.#all(batch, (one) => this.#admit(one)));
+    this.#ends = new GroupCommit(line, (batch) => this.#all(batch, (one) => this.#finish(one)));
+  }
+
+  /** undefined: admitted. `refuse` is asked while nothing else is written. */
+  admit(request: Request, refuse: () => Refusal | undefined): Promise<Refusal | undefined> {
+    return this.#admissions.add({ ...request, refuse });
+  }
+
+  /** False: its end was told before, and counts once. One that was never admitted is counted all the same. */
+  finish(request: Finished): Promise<boolean> {
+    return this.#ends.add(request);
+  }
+
+  used(agentGroupUid: string, fromMs: number): Used {
+    return prepared(
+      this.#db,
+      'SELECT coalesce(sum(tokens), 0) AS tokens, coalesce(sum(cost), 0) AS cost FROM days WHERE agent_group_uid = ? AND day >= ?',
+    ).get(agentGroupUid, dayOf(fromMs)) as Used;
+  }
+
+  /** Names of agents with something to show. */
+  agents(): readonly string[] {
+    return prepared(
+      this.#db,
+      'SELECT agent_group FROM totals UNION SELECT agent_group FROM requests WHERE finished_at IS NULL ORDER BY agent_group',
+    )
+      .pluck()
+      .all() as string[];
+  }
+
+  /** By session and model, the most used first. Whole days: those that hold `fromMs` and `toMs` count whole. */
+  list(agentGroup: string, fromMs: number, toMs: number, limit: number): readonly usage.AgentUsage[] {
+    const rows = prepared(
+      this.#db,
+      `SELECT session, model, sum(requests) AS requests, sum(unfinished) AS unfinished, sum(input) AS input, sum(output) AS output,
+         sum(cache_read) AS cacheRead, sum(cache_write) AS cacheWrite, sum(cost) AS cost
+       FROM (
+         SELECT session, model, requests, 0 AS unfinished, input, output, cache_read, cache_write, cost FROM totals
+         WHERE agent_group = @agentGroup AND day BETWEEN @fromDay AND @toDay
+         UNION ALL
+         SELECT session, model, 1, 1, 0, 0, 0, 0, 0 FROM requests
+         WHERE finished_at IS NULL AND agent_group = @agentGroup AND admitted_at BETWEEN @fromMs AND @toMs
+       ) GROUP BY session, model ORDER BY sum(cost) DESC, sum(input) + sum(output) DESC, session, model LIMIT @limit`,
+    ).all({ agentGroup, fromMs, toMs, fromDay: dayOf(fromMs), toDay: dayOf(toMs), limit }) as ({
+      session: string;
+      model: string;
+      requests: number;
+      unfinished: number;
+      cost: number;
+    } & usage.Tokens)[];
+    return rows.map(({ session, model, requests, unfinished, cost, ...tokens }) => ({
+      agentGroup,
+      session,
+      model,
+      tokens,
+      requests,
+      unfinished,
+      cost: cost / 1_000_000,
+    }));
+  }
+
+  /** Forgets what is too old to matter. */
+  prune(now: number): void {
+    this.#db.transaction(() => {
+      prepared(this.#db, 'DELETE FROM requests WHERE finished_at < ?').run(now - FINISHED_MS);
+      prepared(this.#db, 'DELETE FROM requests WHERE finished_at IS NULL AND admitted_at < ?').run(now - KEPT_DAYS * 86_400_000);
+      for (const table of ['totals', 'days']) prepared(this.#db, `DELETE FROM ${table} WHERE day < ?`).run(dayOf(now) - KEPT_DAYS);
+    })();
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #all<In, Out>(batch: readonly In[], each: (item: In) => Out): readonly Outcome<Out>[] {
+    return this.#db.transaction(() => batch.map((item) => ({ value: each(item) })))();
+  }
+
+  #admit({ refuse, ...request }: Admission): Refusal | undefined {
+    const refusal = refuse();
+    if (refusal !== undefined) return refusal;
+    prepared(
+      this.#db,
+      `INSERT INTO requests (request_id, agent_group, agent_group_uid, session, model, admitted_at)
+       VALUES (@requestId, @agentGroup, @agentGroupUid, @session, @model, @at) ON CONFLICT DO NOTHING`,
+    ).run(request);
+    return undefined;
+  }
+
+  #finish({ tokens, cost, complete, ...request }: Finished): boolean {
+    const known = prepared(this.#db, 'SELECT admitted_at, finished_at FROM requests WHERE request_id = ?').get(request.requestId) as
+      | { admitted_at: number; finished_at: number | null }
+      | undefined;
+    if (known !== undefined && known.finished_at !== null) return false;
+    prepared(
+      this.#db,
+      `INSERT INTO requests (request_id, agent_group, agent_group_uid, session, model, admitted_at, finished_at, complete)
+       VALUES (@requestId, @agentGroup, @agentGroupUid, @session, @model, @at, @at, @complete)
+       ON CONFLICT DO UPDATE SET finished_at = excluded.finished_at, complete = excluded.complete, model = excluded.model`,
+    ).run({ ...request, complete: complete ? 1 : 0 });
+    // It counts for the day on which it was let in: a period that began since has not paid for it.
+    const row = { ...request, ...tokens, cost, day: dayOf(known?.admitted_at ?? request.at) };
+    prepared(
+      this.#db,
+      `INSERT INTO totals (agent_group_uid, day, session, model, agent_group, requests, input, output, cache_read, cache_write, cost)
+       VALUES (@agentGroupUid, @day, @session, @model, @agentGroup, 1, @input, @output, @cacheRead, @cacheWrite, @cost)
+       ON CONFLICT DO UPDATE SET requests = requests + 1, input = input + excluded.input, output = output + excluded.output,
+         cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write, cost = cost + excluded.cost`,
+    ).run(row);
+    prepared(
+      this.#db,
+      `INSERT INTO days (agent_group_uid, day, tokens, cost)
+       VALUES (@agentGroupUid, @day, @input + @output + @cacheRead + @cacheWrite, @cost)
+       ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens, cost = cost + excluded.cost`,
+    ).run(row);
+    return true;
+  }
+}

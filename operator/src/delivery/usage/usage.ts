@@ -1,0 +1,162 @@
+/**
+ * Usage of models, on the home shard of each agent. In: the proxy asks before each request (Admit) and tells its end (Finish).
+ * Out: rows in usage.db, how the agent stands with its budget (a condition), and a notice in the chat when little is left.
+ */
+import { type AgentGroup, Reason, type Session } from '@dovecote/crds';
+import type { usage } from '@dovecote/proto';
+import type { Counter } from 'prom-client';
+import type { ResourceStore } from '../../kube/store.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { StatusError, status } from '../../lib/grpc.ts';
+import type { Background } from '../background.ts';
+import type { Cells } from '../cells/cells.ts';
+import type { Outbox } from '../outbox/outbox.ts';
+import { whoWaits } from '../wake/notices.ts';
+import { NOTICE_ANNOTATION, parseNotice, writeNotice } from '../wake/session-object.ts';
+import type { BudgetReports } from './budget-reports.ts';
+import { costOf } from './cost.ts';
+import type { Request, UsageLedger } from './ledger.ts';
+import { periodAt } from './period.ts';
+import { type Standing, standingOf } from './standing.ts';
+
+export interface UsageDeps {
+  readonly shard: string;
+  readonly store: ResourceStore;
+  readonly ledger: UsageLedger;
+  readonly reports: BudgetReports;
+  readonly agentGroups: { get(name: string): AgentGroup | undefined; list(): Iterable<AgentGroup> };
+  readonly cells: Pick<Cells, 'has' | 'open'>;
+  readonly outbox: Pick<Outbox, 'notice'>;
+  readonly background: Background;
+  readonly clock: Clock;
+  readonly admissions: Pick<Counter<'outcome'>, 'inc'>;
+}
+
+/** Ids and names longer than these are none of ours. */
+const MAX_ID = 64;
+const MAX_NAME = 253;
+const MAX_MODEL = 128;
+/** More tokens than any one answer can have. */
+const MAX_TOKENS = 1_000_000_000;
+const MAX_LISTED = 10_000;
+/** Once an hour. */
+const PRUNE_MS = 3_600_000;
+
+export class Usage {
+  readonly #deps: UsageDeps;
+  readonly #noticed = new Set<string>();
+  #prunedAt = 0;
+
+  constructor(deps: UsageDeps) {
+    this.#deps = deps;
+  }
+
+  /** Throws NOT_FOUND, INVALID_ARGUMENT, or SQLite's error of a full volume. */
+  async admit(given: usage.AdmitRequest): Promise<usage.AdmitResponse> {
+    const { ledger, admissions } = this.#deps;
+    const { agent, request } = this.#parse(given);
+    const refusal = await ledger.admit(request, () => {
+      const standing = this.#standing(agent);
+      return standing?.reason === Reason.BudgetExhausted ? { sentence: standing.sentence, retryAtMs: standing.untilMs } : undefined;
+    });
+    admissions.inc({ outcome: refusal === undefined ? 'admitted' : 'exhausted' });
+    if (refusal === undefined) return { admitted: true, sentence: '', retryAtMs: 0 };
+    this.#tell(agent, given.session);
+    return { admitted: false, ...refusal };
+  }
+
+  /** Throws as `admit`. Told twice, it counts once. */
+  async finish(given: usage.FinishRequest): Promise<usage.FinishResponse> {
+    const { agent, request } = this.#parse(given);
+    const tokens = given.tokens ?? { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 };
+    for (const count of Object.values(tokens)) {
+      if (!Number.isSafeInteger(count) || count < 0 || count > MAX_TOKENS)
+        throw new StatusError(status.INVALID_ARGUMENT, `tokens must be whole numbers from 0 to ${MAX_TOKENS}`);
+    }
+    const cost = costOf(tokens, request.model, agent.spec.budget?.prices);
+    const news = await this.#deps.ledger.finish({ ...request, tokens, cost, complete: given.complete });
+    if (news) this.#tell(agent, given.session);
+    return {};
+  }
+
+  list({ agentGroup, fromMs, toMs }: usage.ListUsageRequest): usage.ListUsageResponse {
+    const { ledger, agentGroups, clock } = this.#deps;
+    const now = clock.now();
+    const agents = agentGroup === '' ? ledger.agents() : [agentGroup];
+    return {
+      agents: agents
+        .flatMap((name) => {
+          const from = fromMs > 0 ? fromMs : periodAt(agentGroups.get(name)?.spec.budget?.period ?? 'Month', now).fromMs;
+          return ledger.list(name, from, toMs > 0 ? toMs : now, MAX_LISTED);
+        })
+        .slice(0, MAX_LISTED),
+    };
+  }
+
+  /** Each minute: a period may have ended without a request. */
+  tick(): void {
+    const { agentGroups, clock, ledger } = this.#deps;
+    const now = clock.now();
+    for (const agent of agentGroups.list()) this.#tell(agent);
+    if (now - this.#prunedAt < PRUNE_MS) return;
+    this.#prunedAt = now;
+    ledger.prune(now);
+  }
+
+  /** The cache has news of the AgentGroup: its budget may be another. */
+  onAgentGroup(agent: AgentGroup): void {
+    this.#deps.reports.seen(agent);
+    this.#tell(agent);
+  }
+
+  /** The cache has news of a Session of this shard: the home shard of its agent may have left a notice for it. */
+  onSession({ metadata: { name, annotations } }: Session): void {
+    const { cells, outbox, background } = this.#deps;
+    const notice = parseNotice(annotations?.[NOTICE_ANNOTATION]);
+    const key = `${name} ${notice?.id}`;
+    if (notice === undefined || this.#noticed.has(key) || !cells.has(name)) return;
+    this.#noticed.add(key);
+    background.run('notice', name, async () => {
+      const whom = whoWaits(cells.open(name));
+      if (whom === undefined) return;
+      const { seq: _seq, ...chat } = whom;
+      await outbox.notice(name, { ...notice, ...chat }); // said once per id, also by the next process
+    });
+  }
+
+  /** `session`: whose request brought it there, and whose chat hears that little is left. */
+  #tell(agent: AgentGroup, session?: string): void {
+    const { shard, store, reports, background } = this.#deps;
+    if (agent.status?.shards?.[0] !== shard) return;
+    const standing = this.#standing(agent);
+    const news = reports.report(agent, standing);
+    if (!news || session === undefined || standing?.reason !== Reason.BudgetLow) return;
+    // Its cell may be on another shard, which alone can write to it: the Session's object carries the notice there.
+    const notice = { id: `budget/low/${standing.fromMs}`, text: standing.sentence };
+    background.run('budget-notice', session, (signal) => writeNotice(store, session, notice, signal));
+  }
+
+  #standing(agent: AgentGroup): Standing | undefined {
+    const { ledger, clock } = this.#deps;
+    return standingOf(agent, (fromMs) => ledger.used(agent.metadata.uid, fromMs), clock.now());
+  }
+
+  #parse(given: usage.AdmitRequest | usage.FinishRequest): { readonly agent: AgentGroup; readonly request: Request } {
+    const { requestId, session, agentGroup } = given;
+    if (requestId === '' || requestId.length > MAX_ID)
+      throw new StatusError(status.INVALID_ARGUMENT, `request_id must have 1 to ${MAX_ID} characters`);
+    if (session === '' || session.length > MAX_NAME)
+      throw new StatusError(status.INVALID_ARGUMENT, `session must have 1 to ${MAX_NAME} characters`);
+    const agent = this.#deps.agentGroups.get(agentGroup);
+    if (agent === undefined || agent.status?.shards?.[0] !== this.#deps.shard)
+      throw new StatusError(
+        status.NOT_FOUND,
+        `shard ${this.#deps.shard} is not the home of an AgentGroup ${agentGroup.slice(0, MAX_NAME)}`,
+      );
+    const model = given.model.slice(0, MAX_MODEL); // as the upstream names it: not ours to refuse
+    return {
+      agent,
+      request: { requestId, session, agentGroup, agentGroupUid: agent.metadata.uid, model, at: this.#deps.clock.now() },
+    };
+  }
+}
