@@ -1,4 +1,4 @@
-/** Bundles the two programs into dist/, as the images run them: one file each, better-sqlite3 beside it because it is native. */
+/** Bundles the two programs into dist/, as the images run them: one file each, and beside it what is native. */
 import { cpSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-async function bundle(name: 'operator' | 'runner', assets: readonly string[]): Promise<void> {
+async function bundle(name: 'operator' | 'runner', assets: readonly string[], native: readonly string[]): Promise<void> {
   const done = join(root, 'dist', name);
   // Built aside and put in place at once: a test that runs meanwhile finds a whole program.
   const out = join(root, 'dist', `.${name}-${process.pid}`);
@@ -29,15 +29,19 @@ async function bundle(name: 'operator' | 'runner', assets: readonly string[]): P
     // CommonJS packages inside an ES module still call require().
     banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
   });
-  const sqlite = join(root, 'node_modules/better-sqlite3');
-  for (const part of ['package.json', 'lib', 'prebuilds', 'build/Release']) {
-    if (statSync(join(sqlite, part), { throwIfNoEntry: false })) {
-      cpSync(join(sqlite, part), join(out, 'node_modules/better-sqlite3', part), { recursive: true });
-    }
+  for (const path of native) {
+    const from = join(root, 'node_modules', path);
+    if (statSync(from, { throwIfNoEntry: false })) cpSync(from, join(out, 'node_modules', path), { recursive: true });
   }
   for (const asset of assets) cpSync(join(root, name, 'src', asset), join(out, asset.split('/').at(-1) ?? asset), { recursive: true });
   rmSync(done, { recursive: true, force: true });
   renameSync(out, done);
 }
 
-await Promise.all([bundle('operator', ['gateway/web/chat.html', 'gateway/web/dead-letters.html']), bundle('runner', [])]);
+const SQLITE = ['package.json', 'lib', 'prebuilds', 'build/Release'].map((part) => `better-sqlite3/${part}`);
+/** Terminals for commands: of this machine's platform, as npm installed it. */
+const PTY = `@lydell/node-pty-${process.platform}-${process.arch}`;
+await Promise.all([
+  bundle('operator', ['gateway/web/chat.html', 'gateway/web/dead-letters.html'], SQLITE),
+  bundle('runner', [], [...SQLITE, PTY]),
+]);

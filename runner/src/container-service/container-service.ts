@@ -5,6 +5,7 @@ import {
   type FileCallName,
   type FileMethod,
   health,
+  type McpServerConfig,
   type PathJail,
   containerService as proto,
   type TwoWays,
@@ -19,6 +20,7 @@ import {
   type UntypedHandleCall,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { Log } from '../lifecycle/log.ts';
 import type { Random } from '../lifecycle/random.ts';
@@ -26,13 +28,18 @@ import { CallerGate } from './caller.ts';
 import { selfSigned } from './certificate.ts';
 import { exec } from './exec.ts';
 import { healthHandlers } from './health.ts';
+import { McpCalls } from './mcp.ts';
 import { toStatus } from './status-error.ts';
 
 export interface ContainerServiceDeps {
   /** host:port; port 0: any */
   readonly listen: string;
   readonly files: PathJail;
-  readonly env: Readonly<Record<string, string>>;
+  /** of commands; read anew for each */
+  readonly env: () => Readonly<Record<string, string>>;
+  readonly jobs: Jobs;
+  /** of the agent; undefined: it has none of that name */
+  readonly mcpServer: (name: string) => McpServerConfig | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -103,6 +110,8 @@ function service(
     add<unknown, unknown>(name, (ways) => method(deps.files, ways));
   }
   add<proto.ExecRequest, proto.ExecResponse>('exec', (ways) => exec(ways, deps));
+  const mcp = new McpCalls({ ...deps, server: deps.mcpServer });
+  add<proto.McpRequest, proto.McpResponse>('mcp', (ways) => mcp.serve(ways));
   return { definition, handlers };
 }
 

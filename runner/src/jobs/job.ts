@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
+import type { CommandProcess } from './command-process.ts';
 import { signalGroup } from './end-processes.ts';
 import { type OutputChunk, OutputRing } from './output-ring.ts';
 import type { CommandEnd } from './run-command.ts';
@@ -11,7 +11,9 @@ export class Job {
   /** ms since 1970 */
   readonly startedAt: number;
   readonly #output: OutputRing;
-  readonly #child: ChildProcess;
+  readonly #ringBytes: number;
+  readonly #holders = new Set<{ next: number }>();
+  readonly #child: CommandProcess;
   readonly #stop: () => void;
   readonly #over = Promise.withResolvers<CommandEnd>();
   #end: CommandEnd | undefined;
@@ -22,13 +24,14 @@ export class Job {
     readonly title: string;
     readonly startedAt: number;
     readonly ringBytes: number;
-    readonly child: ChildProcess;
+    readonly child: CommandProcess;
     readonly stop: () => void;
   }) {
     this.id = start.id;
     this.title = start.title;
     this.startedAt = start.startedAt;
     this.#output = new OutputRing(start.ringBytes);
+    this.#ringBytes = start.ringBytes;
     this.#child = start.child;
     this.#stop = start.stop;
   }
@@ -47,8 +50,9 @@ export class Job {
     return this.#output;
   }
 
-  get stdin(): ChildProcess['stdin'] {
-    return this.#child.stdin;
+  /** Its input and its terminal. */
+  get process(): Pick<CommandProcess, 'stdin' | 'endInput' | 'resize'> {
+    return this.#child;
   }
 
   /** To the whole process group. */
@@ -63,20 +67,28 @@ export class Job {
 
   /**
    * Output from byte `at` on, as it comes; returns when the job has ended and all is said. Rejects with the signal's reason. A
-   * reader that is slower than the job misses what left the ring: the next chunk's `at` tells.
+   * reader that is slower than the job misses what left the ring, which the next chunk's `at` tells; one that `holds` the job holds it
+   * up instead, as a full pipe would.
    */
-  async *follow(at: number, signal: AbortSignal): AsyncGenerator<OutputChunk> {
-    let next = at;
-    for (;;) {
-      const { promise } = this.#changed; // before looking: what comes while a chunk is handed over must not be missed
-      const chunks = this.#output.from(next);
-      for (const chunk of chunks) {
-        yield chunk;
-        next = chunk.at + chunk.data.length;
+  async *follow(at: number, signal: AbortSignal, holds = false): AsyncGenerator<OutputChunk> {
+    const reader = { next: at };
+    if (holds) this.#holders.add(reader);
+    try {
+      for (;;) {
+        const { promise } = this.#changed; // before looking: what comes while a chunk is handed over must not be missed
+        const chunks = this.#output.from(reader.next);
+        for (const chunk of chunks) {
+          yield chunk;
+          reader.next = chunk.at + chunk.data.length;
+          this.#pace();
+        }
+        if (chunks.length > 0) continue;
+        if (this.#end !== undefined) return;
+        await unlessAborted(promise, signal);
       }
-      if (chunks.length > 0) continue;
-      if (this.#end !== undefined) return;
-      await unlessAborted(promise, signal);
+    } finally {
+      this.#holders.delete(reader);
+      this.#pace();
     }
   }
 
@@ -88,6 +100,7 @@ export class Job {
   /** For the keeper of jobs alone. */
   wrote(stream: OutputChunk['stream'], data: Buffer): void {
     this.#output.add(stream, data);
+    this.#pace();
     this.#tell();
   }
 
@@ -96,6 +109,13 @@ export class Job {
     this.#end = end;
     this.#over.resolve(end);
     this.#tell();
+  }
+
+  /** What a holding reader has not taken must stay in the ring: half of it is room for what the pipes bring before they stop. */
+  #pace(): void {
+    const behind = [...this.#holders].some(({ next }) => this.#output.total - Math.max(next, this.#output.oldest) > this.#ringBytes / 2);
+    if (behind && !this.#child.paused) this.#child.pause();
+    else if (!behind && this.#child.paused) this.#child.resume();
   }
 
   #tell(): void {

@@ -134,7 +134,8 @@ describe('jobs for other callers', () => {
     const jobs = new Jobs({ clock: systemClock, random: systemRandom });
     const base = { cwd: bench.cell.workspace, env: { PATH: process.env['PATH'] ?? '' }, title: 'test' };
     const cat = await jobs.start({ ...base, command: ['sh', '-c', 'cat; echo err >&2'] });
-    cat.stdin?.end('hello world');
+    cat.process.stdin.write('hello world');
+    cat.process.endInput();
     const heard: string[] = [];
     for await (const { stream, data } of cat.follow(6, new AbortController().signal)) heard.push(`${stream}:${data}`);
     expect(heard).toEqual(['stdout:world', 'stderr:err\n']);

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../lifecycle/clock.ts';
 import type { Random } from '../lifecycle/random.ts';
+import type { TerminalSize } from './command-process.ts';
 import { Job } from './job.ts';
 import { type CommandEnd, runCommand } from './run-command.ts';
 
@@ -20,6 +21,8 @@ export interface JobStart {
   readonly env: Readonly<Record<string, string>>;
   /** after which it is ended; absent: it runs as long as it wants, and no longer than its Pod */
   readonly timeoutMs?: number;
+  /** it gets a terminal of this size; absent: pipes */
+  readonly terminal?: TerminalSize;
 }
 
 /** So many run already. */
@@ -42,7 +45,7 @@ export class Jobs {
     this.#instance = deps.random.id(4);
   }
 
-  /** Resolves once it runs. Rejects with TooManyJobsError, or ENOENT and the like when it cannot be started. */
+  /** Resolves once it runs. Rejects with TooManyJobsError, NoTerminalsError, or ENOENT and the like when it cannot be started. */
   async start(options: JobStart): Promise<Job> {
     const running = this.list().filter((job) => job.end === undefined).length;
     if (running >= MAX_RUNNING) throw new TooManyJobsError(`${running} jobs run already; end one of them first`);
@@ -55,6 +58,7 @@ export class Jobs {
       cwd: options.cwd,
       env: options.env,
       timeoutMs: options.timeoutMs ?? FOR_EVER_MS,
+      ...(options.terminal !== undefined && { terminal: options.terminal }),
       clock: this.#clock,
       random: this.#random,
       signal: AbortSignal.any([stop.signal, this.#closing.signal]),

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { Random } from '../lifecycle/random.ts';
+import { type CommandProcess, spawnWithPipes, type TerminalSize } from './command-process.ts';
 import { COMMAND_MARK, endProcesses } from './end-processes.ts';
+import { spawnInTerminal } from './terminal.ts';
 
 export interface CommandEnd {
   readonly code: number | null;
@@ -17,8 +18,10 @@ export interface CommandOptions {
   readonly random: Random;
   readonly signal: AbortSignal;
   readonly onOutput: (stream: 'stdout' | 'stderr', data: Buffer) => void;
-  /** called once it runs */
-  readonly onStart?: (child: ChildProcess) => void;
+  /** called once it runs; absent: its input is empty */
+  readonly onStart?: (process: CommandProcess) => void;
+  /** it gets a terminal of this size; absent: pipes */
+  readonly terminal?: TerminalSize;
 }
 
 /** How long output that is still in the pipes is waited for after the command itself ended, ms. */
@@ -30,20 +33,11 @@ const PIPE_GRACE_MS = 200;
  */
 export async function runCommand(command: readonly string[], options: CommandOptions): Promise<CommandEnd> {
   options.signal.throwIfAborted();
-  const [file = '', ...args] = command;
   const mark = options.random.id(20);
-  const env = { ...options.env, [COMMAND_MARK]: mark };
-  const child = spawn(file, args, { cwd: options.cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
-  const ended = Promise.withResolvers<CommandEnd>();
-  const piped = Promise.withResolvers<void>();
+  const start = { cwd: options.cwd, env: { ...options.env, [COMMAND_MARK]: mark }, onOutput: options.onOutput };
+  const child = options.terminal === undefined ? spawnWithPipes(command, start) : spawnInTerminal(command, options.terminal, start);
   let timedOut = false;
-  child.on('error', (error) => ended.reject(error)); // never started
-  child.on('exit', (code, signal) => ended.resolve({ code, signal, timedOut }));
-  child.on('close', () => piped.resolve());
-  child.stdout.on('data', (data: Buffer) => options.onOutput('stdout', data));
-  child.stderr.on('data', (data: Buffer) => options.onOutput('stderr', data));
-  child.stdin.on('error', () => {}); // the command closed its input: its own business
-  if (options.onStart === undefined) child.stdin.end();
+  if (options.onStart === undefined) child.endInput();
   else options.onStart(child);
 
   const stopTimer = new AbortController();
@@ -59,16 +53,20 @@ export async function runCommand(command: readonly string[], options: CommandOpt
     () => {}, // it ended in time
   );
   try {
-    const end = await ended.promise;
+    const end = await child.ended;
     endAll(); // a process in the background may hold the pipes open for ever: it ends with the command
-    await Promise.race([piped.promise, options.clock.sleep(PIPE_GRACE_MS, stopTimer.signal).catch(() => {})]);
+    let drained = false;
+    const output = child.drained.then(() => {
+      drained = true;
+    });
+    // Output that waits for a slow reader is not lost to the grace.
+    do await Promise.race([output, options.clock.sleep(PIPE_GRACE_MS, stopTimer.signal).catch(() => {})]);
+    while (!drained && child.paused && !options.signal.aborted);
     return { ...end, timedOut };
   } finally {
     stopTimer.abort();
     options.signal.removeEventListener('abort', endAll);
-    child.stdout.destroy();
-    child.stderr.destroy();
-    child.stdin.destroy();
+    child.release();
     await timer;
   }
 }

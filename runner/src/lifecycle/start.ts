@@ -88,7 +88,24 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   const commandEnv = { PATH: path, HOME: options.workspace, WORKSPACE: options.workspace, AGENT_HOME: options.home, LANG: 'C.UTF-8' };
   const jobs = new Jobs({ clock, random });
   closing.push(() => jobs.close());
-  const service = await startContainerService({ listen: options.listen, files, env: commandEnv, clock, random, log });
+  const callersJobs = new Jobs({ clock, random });
+  closing.push(() => callersJobs.close());
+  const proxy =
+    options.proxy === undefined || options.proxyToken === undefined ? undefined : { url: options.proxy, tokenFile: options.proxyToken };
+  const environment = (agent: Pick<AgentConfig, 'allowedHosts'>): Readonly<Record<string, string>> =>
+    commandEnvironment(commandEnv, proxy, agent);
+  /** The service answers before the agent is known. */
+  let agentNow: () => AgentConfig | undefined = () => undefined;
+  const service = await startContainerService({
+    listen: options.listen,
+    files,
+    env: () => environment(agentNow() ?? {}),
+    jobs: callersJobs,
+    mcpServer: (name) => agentNow()?.mcpServers?.find((server) => server.name === name),
+    clock,
+    random,
+    log,
+  });
   closing.push(() => service.close());
 
   const inbox = await openInbox(join(options.in, INBOUND_DB), clock, log, drain.soft);
@@ -132,9 +149,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
     known = unlessPassing(() => inbox.projection()) ?? known;
     return known;
   };
-  const proxy =
-    options.proxy === undefined || options.proxyToken === undefined ? undefined : { url: options.proxy, tokenFile: options.proxyToken };
-  const environment = (agent: AgentConfig): Readonly<Record<string, string>> => commandEnvironment(commandEnv, proxy, agent);
+  agentNow = () => current().agent;
   const reach = { workspace: options.workspace, env: () => environment(current().agent), proxy, version: RUNNER_VERSION };
   const mcp = new McpServers({ reach, clock, random, log });
   closing.push(() => mcp.close());

@@ -34,7 +34,7 @@ export function execTool({ jobs, random }: { readonly jobs: Jobs; readonly rando
       if (background === true) {
         const timeout = timeout_seconds === undefined ? {} : { timeoutMs: timeout_seconds * 1000 };
         const job = await startJob(jobs, { command: shell, title: command, cwd: folder, env: commandEnv(), ...timeout });
-        job.stdin?.end();
+        job.process.endInput();
         return `Started as job ${job.id}. See its output with job_output, end it with job_kill.`;
       }
       const seconds = timeout_seconds ?? DEFAULT_TIMEOUT_S;
