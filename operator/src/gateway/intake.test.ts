@@ -158,6 +158,14 @@ test('an answer does not wait for the files of what was said before it', async (
   await received;
 });
 
+test('an answer that delivery refuses for good is dropped with its sentence: a platform that came again with it would come for ever', async () => {
+  const { gateway, press } = await start();
+  gateway.inbox.failures.push(new StatusError(status.INVALID_ARGUMENT, 'event.sender_name is longer than 512 bytes'));
+  const [receipt] = await press(1);
+  expect(receipt?.drops).toMatchObject([{ reason: 'InboxRefused', detail: expect.stringContaining('sender_name') }]);
+  expect(gateway.inbox.drops).toMatchObject([{ reason: 'InboxRefused' }]);
+});
+
 describe('attachments', () => {
   test('are streamed to the shard in chunks before the event that names them', async () => {
     const { gateway, receive } = await start();

@@ -162,20 +162,24 @@ export class Intake {
     refused: Drop | undefined,
     signal: AbortSignal,
   ): Promise<Omit<Receipt, 'eventId'>> {
-    const { objects, inbox: shardInbox, clock, metrics } = this.#deps;
-    const request = answerRequest(channel, event, clock.now());
-    const answered =
-      refused === undefined
-        ? await this.#retrying(() => answerOnShards(shardInbox, objects.shardsOfSession(event.session), request, signal), signal)
-        : undefined;
-    const drop = refused ?? (answered === undefined ? unknownQuestion(event) : undefined);
+    const outcome = refused ?? (await this.#offer(channel, event, signal));
+    const drop = 'reason' in outcome ? outcome : undefined;
     if (drop !== undefined) await this.#retrying(() => this.#recordDrop(channel, event, drop, signal), signal);
-    metrics.decisions.inc({
-      channel: channel.metadata.name,
-      decision: drop === undefined ? 'answer' : 'drop',
-      reason: drop?.reason ?? (answered?.outcome === inbox.AnswerOutcome.ALREADY_ANSWERED ? 'AlreadyAnswered' : 'Answered'),
-    });
-    return { drops: drop === undefined ? [] : [drop], ...(answered !== undefined && { answered }) };
+    const decision = drop === undefined ? 'answer' : 'drop';
+    this.#deps.metrics.decisions.inc({ channel: channel.metadata.name, decision, reason: drop?.reason ?? '' });
+    return 'reason' in outcome ? { drops: [outcome] } : { drops: [], answered: outcome };
+  }
+
+  async #offer(channel: Channel, event: IncomingAnswer, signal: AbortSignal): Promise<inbox.AnswerResponse | Drop> {
+    const { objects, inbox: shardInbox, clock } = this.#deps;
+    const request = answerRequest(channel, event, clock.now());
+    try {
+      const offer = () => answerOnShards(shardInbox, objects.shardsOfSession(event.session), request, signal);
+      return (await this.#retrying(offer, signal)) ?? unknownQuestion(event);
+    } catch (thrown) {
+      if (!refusedForGood(thrown)) throw thrown;
+      return { type: 'drop', agentGroup: '', reason: DropReason.InboxRefused, detail: thrown.message };
+    }
   }
 
   #mustBeSynced(): void {
