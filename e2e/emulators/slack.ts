@@ -16,6 +16,16 @@ export interface SlackMessage {
   readonly thread_ts?: string;
   readonly user?: string;
   readonly text: string;
+  /** docs.slack.dev, "Block Kit"; as far as tests look at it */
+  readonly blocks?: readonly SlackBlock[];
+  readonly reactions?: readonly { readonly name: string }[];
+}
+
+export interface SlackBlock {
+  readonly type: string;
+  readonly text?: { readonly text: string };
+  readonly fields?: readonly { readonly text: string }[];
+  readonly elements?: readonly { readonly text: { readonly text: string }; readonly value: string }[];
 }
 
 interface Webhooks {
@@ -58,6 +68,8 @@ export class SlackEmulator {
   readonly signingSecret: string = randomUUID();
   /** The chat in which the person and the bot are. */
   chat = '';
+  /** Id of the person. */
+  person = '';
   #webhooks: Webhooks | undefined;
   #close: () => Promise<void> = async () => {};
 
@@ -107,6 +119,7 @@ export class SlackEmulator {
     emulator.#close = () => server.close();
     const { channels } = (await emulator.call('conversations.list', {})) as { channels: { id: string; name: string }[] };
     emulator.chat = channels.find(({ name }) => name === 'agents')?.id ?? '';
+    emulator.person = ((await emulator.call('auth.test', {})) as { user_id: string }).user_id;
     for (const token of [PERSON_TOKEN, BOT_TOKEN]) await emulator.call('conversations.join', { channel: emulator.chat }, token);
     return emulator;
   }

@@ -12,13 +12,25 @@ interface Server {
   readonly storage: {
     readonly botMessages: readonly {
       readonly botToken: string;
-      readonly message: { readonly chat_id: number | string; readonly text: string };
+      readonly messageId: number;
+      readonly message: {
+        readonly chat_id: number | string;
+        readonly text: string;
+        readonly reply_markup?: {
+          readonly inline_keyboard: readonly (readonly { readonly text: string; readonly callback_data: string }[])[];
+        };
+      };
     }[];
   };
   getClient(
     token: string,
     options: object,
-  ): { makeMessage(text: string, more?: object): object; sendMessage(message: object): Promise<unknown> };
+  ): {
+    makeMessage(text: string, more?: object): object;
+    sendMessage(message: object): Promise<unknown>;
+    makeCallbackQuery(data: string, more?: object): object;
+    sendCallback(query: object): Promise<unknown>;
+  };
   start(): Promise<void>;
   stop(): Promise<boolean>;
 }
@@ -50,25 +62,49 @@ export class TelegramEmulator {
 
   /** A person writes to the bot in a private chat. `more`: further fields of the message, such as `reply_to_message`. */
   async say(chat: number, text: string, more: object = {}): Promise<void> {
-    const client = this.#server.getClient(this.botToken, {
-      chatId: chat,
-      userId: chat,
-      firstName: 'Alice',
-      userName: 'alice',
-      type: 'private',
-    });
+    const client = this.#client(chat);
     await client.sendMessage(client.makeMessage(text, more));
+  }
+
+  /** The same person presses the button that bears this label, under the bot's latest message that has one. */
+  async press(chat: number, label: string): Promise<void> {
+    const client = this.#client(chat);
+    const { messageId, data } = await until(`there is a button ${label}`, () => this.#button(chat, label));
+    await client.sendCallback(client.makeCallbackQuery(data, { message: { message_id: messageId } }));
+  }
+
+  /** Labels of all buttons that people see in a chat. */
+  buttons(chat: number): readonly string[] {
+    return this.#messages(chat).flatMap(({ message }) => (message.reply_markup?.inline_keyboard ?? []).flat().map(({ text }) => text));
   }
 
   /** What the bot wrote in a chat, in order. */
   replies(chat: number): readonly string[] {
-    return this.#server.storage.botMessages
-      .filter(({ message, botToken }) => botToken === this.botToken && String(message.chat_id) === String(chat))
-      .map(({ message }) => message.text);
+    return this.#messages(chat).map(({ message }) => message.text);
   }
 
   answer(chat: number, matching: string, timeoutMs = 60_000): Promise<string> {
     return until(`the bot answers ${matching}`, () => this.replies(chat).find((text) => text.includes(matching)), timeoutMs);
+  }
+
+  #client(chat: number): ReturnType<Server['getClient']> {
+    return this.#server.getClient(this.botToken, { chatId: chat, userId: chat, firstName: 'Alice', userName: 'alice', type: 'private' });
+  }
+
+  #messages(chat: number): Server['storage']['botMessages'] {
+    return this.#server.storage.botMessages.filter(
+      ({ message, botToken }) => botToken === this.botToken && String(message.chat_id) === String(chat),
+    );
+  }
+
+  #button(chat: number, label: string): { readonly messageId: number; readonly data: string } | undefined {
+    const found = this.#messages(chat).flatMap(({ messageId, message }) =>
+      (message.reply_markup?.inline_keyboard ?? [])
+        .flat()
+        .filter(({ text }) => text === label)
+        .map(({ callback_data: data }) => ({ messageId, data })),
+    );
+    return found.at(-1);
   }
 
   async close(): Promise<void> {

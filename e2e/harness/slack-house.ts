@@ -1,5 +1,6 @@
 /** Local mode behind a Slack workspace: the emulator, a mock before it that can fail, and the house that both talk to. */
 import type { MessagingGroupSpecInput } from '@dovecote/crds';
+import { scriptedPress } from '../../operator/src/gateway/channels/slack/scripted-press.ts';
 import { type Fault, MockPlatformFaults } from '../../operator/src/gateway/testing/mock-platform-faults.ts';
 import { BOT_TOKEN, SlackEmulator } from '../emulators/slack.ts';
 import { LocalMode, type LocalModeOptions } from './local-mode.ts';
@@ -9,8 +10,8 @@ import { until } from './until.ts';
 const HOST = '127.0.0.1';
 
 export interface SlackHouseOptions extends Omit<LocalModeOptions, 'manifests'> {
-  /** Beside the Channel `team` and its Secret; the agent `helper` for every chat when absent. */
-  readonly manifests?: Manifests;
+  /** Beside the Channel `team` and its Secret; the agent `helper` for every chat when absent. `person` is the id of who writes there. */
+  readonly manifests?: Manifests | ((person: string) => Manifests);
   readonly channel?: {
     readonly maxAttachmentBytes?: string;
     readonly inDoubt?: 'Resend' | 'DeadLetter';
@@ -66,7 +67,7 @@ export class SlackHouse {
           slack: { mode: 'Webhook', apiURL: apiURL ?? `${mock.url}/api/`, credentialsRef: { name: 'team' } },
           ...channel,
         }),
-        ...(manifests ?? { ...demoAgent('helper'), ...slackChats() }),
+        ...((typeof manifests === 'function' ? manifests(slack.person) : manifests) ?? { ...demoAgent('helper'), ...slackChats() }),
       },
     });
     const scene = new SlackHouse(house, slack, mock);
@@ -123,6 +124,11 @@ export class SlackHouse {
     const status = await this.post(body, this.slack.signature(body));
     if (status !== 200) throw new Error(`the event was answered ${status}`);
     return ts;
+  }
+
+  /** Someone presses a button: scripted, because the emulator has no interactivity. The status of our answer. */
+  press(button: { readonly ts: string; readonly thread?: string; readonly user: string; readonly data: string }): Promise<number> {
+    return this.post(...scriptedPress({ chat: this.slack.chat, at: Date.now(), ...button }, this.slack.signingSecret));
   }
 
   /** What a call of `chat.postMessage` said, in order of the calls. */

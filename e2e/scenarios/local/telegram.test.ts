@@ -2,6 +2,7 @@ import { expect } from '@jest/globals';
 import { TelegramEmulator } from '../../emulators/telegram.ts';
 import { LocalMode } from '../../harness/local-mode.ts';
 import { demoAgent, manifest, secret } from '../../harness/objects.ts';
+import { writeByHand } from '../../harness/runner-hand.ts';
 import { PATIENT_MS, stage } from '../../harness/stage.ts';
 import { verifies } from '../../verifies.ts';
 
@@ -48,6 +49,29 @@ verifies(
     await telegram.answer(41, 'I remember: teal');
     expect(telegram.replies(41)).toHaveLength(2);
     expect(house.files.sessions()).toHaveLength(2);
+  },
+  PATIENT_MS,
+);
+
+verifies(
+  'chan/telegram',
+  'buttons: one that is pressed is the answer, the message then says so and has none; pressed again it changes nothing',
+  async () => {
+    const { telegram, house } = scenery.it;
+    await telegram.say(44, 'say ready');
+    await telegram.answer(44, 'ready');
+    const session = house.files.find('tg/44') ?? '';
+    const options = ['say red it is', 'say blue it is'].map((label, i) => ({ label, value: `value ${i}` }));
+    const content = { questionId: 'q', title: 'Colour', text: 'Which <one>?', options, expiresAt: 1 };
+    writeByHand(house.files, session, { kind: 'question', content });
+    await telegram.answer(44, 'Which &lt;one&gt;?');
+    expect(telegram.buttons(44)).toEqual(['say red it is', 'say blue it is']);
+    await Promise.all([telegram.press(44, 'say blue it is'), telegram.press(44, 'say blue it is')]);
+    await telegram.answer(44, 'blue it is');
+    await telegram.answer(44, '✓ <b>say blue it is</b> (Alice)');
+    expect(telegram.buttons(44)).toEqual([]);
+    const answers = house.files.messages(session).filter(({ content: stored }) => stored.includes('questionSeq'));
+    expect(answers).toMatchObject([{ lane: 'control', sender: '44', sender_name: 'Alice' }]);
   },
   PATIENT_MS,
 );

@@ -1,7 +1,6 @@
 /** Test only: the call by which Slack tells of a pressed button. Scripted, by docs.slack.dev, "block_actions payload". */
 import { createHmac } from 'node:crypto';
 import { ACTION_PREFIX } from './blocks.ts';
-import { SIGNING_SECRET } from './slack-emulator.ts';
 
 export interface ScriptedPress {
   readonly chat: string;
@@ -42,10 +41,10 @@ export function pressPayload({ chat, ts, thread, user, data, at }: ScriptedPress
 }
 
 /** Body and headers, signed. */
-export function scriptedPress(press: ScriptedPress): [Buffer, Record<string, string>] {
+export function scriptedPress(press: ScriptedPress, signingSecret: string): [Buffer, Record<string, string>] {
   const body = new URLSearchParams({ payload: JSON.stringify(pressPayload(press)) }).toString();
   const seconds = Math.floor(press.at / 1000);
-  const digest = createHmac('sha256', SIGNING_SECRET).update(`v0:${seconds}:${body}`).digest('hex');
+  const digest = createHmac('sha256', signingSecret).update(`v0:${seconds}:${body}`).digest('hex');
   const headers = {
     'content-type': 'application/x-www-form-urlencoded',
     'x-slack-request-timestamp': String(seconds),

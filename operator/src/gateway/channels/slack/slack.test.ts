@@ -58,7 +58,7 @@ async function slackOverWebhook(): Promise<PlatformUnderTest> {
     // The emulator knows no interactivity: a scripted press, as docs.slack.dev says ("Handling user interaction"), signed as Slack signs.
     press: async (ts, data) => {
       const alice = (await emulator.asAlice('auth.test', {})) as { user_id: string };
-      return relay.call(...scriptedPress({ chat: emulator.chat, ts, user: alice.user_id, data, at: Date.now() }));
+      return relay.call(...scriptedPress({ chat: emulator.chat, ts, user: alice.user_id, data, at: Date.now() }, SIGNING_SECRET));
     },
     seen: async () => {
       const own = (await all()).filter(({ user }) => user === BOT_USER);
