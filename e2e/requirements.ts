@@ -236,6 +236,7 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/usage-per-message',
     behaviour: 'each assistant message carries its own usage incl. cache details; totals add up exactly',
     from: 'S2',
+    claimed: 'local',
   },
   {
     id: 'turn/title',
