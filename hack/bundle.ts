@@ -1,19 +1,25 @@
-/** Bundles the two programs into dist/, as the images run them: one file each, and beside it what is native. */
+/** Bundles the two programs into dist/, as the images run them: one file each and one for each thread, and beside them what is native. */
 import { cpSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-async function bundle(name: 'operator' | 'runner', assets: readonly string[], native: readonly string[]): Promise<void> {
+async function bundle(
+  name: 'operator' | 'runner',
+  assets: readonly string[],
+  native: readonly string[],
+  threads: readonly string[] = [],
+): Promise<void> {
   const done = join(root, 'dist', name);
   // Built aside and put in place at once: a test that runs meanwhile finds a whole program.
   const out = join(root, 'dist', `.${name}-${process.pid}`);
   mkdirSync(out, { recursive: true });
   await build({
-    entryPoints: [join(root, name, 'src/main.ts')],
-    outfile: join(out, 'main.mjs'),
+    entryPoints: ['main.ts', ...threads].map((file) => ({ in: join(root, name, 'src', file), out: basename(file, '.ts') })),
+    outdir: out,
+    outExtension: { '.js': '.mjs' },
     bundle: true,
     platform: 'node',
     target: 'node24',
@@ -42,6 +48,6 @@ const SQLITE = ['package.json', 'lib', 'prebuilds', 'build/Release'].map((part) 
 /** Terminals for commands: of this machine's platform, as npm installed it. */
 const PTY = `@lydell/node-pty-${process.platform}-${process.arch}`;
 await Promise.all([
-  bundle('operator', ['gateway/web/chat.html', 'gateway/web/dead-letters.html'], SQLITE),
+  bundle('operator', ['gateway/web/chat.html', 'gateway/web/dead-letters.html'], SQLITE, ['delivery/search/search-worker.ts']),
   bundle('runner', [], [...SQLITE, PTY]),
 ]);

@@ -41,6 +41,17 @@ export function createDeliveryMetrics(registry: Registry) {
       labelNames: ['outcome'] as const,
       registers,
     }),
+    searchSeconds: new Histogram({
+      name: 'dovecote_search_seconds',
+      help: 'From the arrival of a search to its answer.',
+      buckets: SECONDS,
+      registers,
+    }),
+    searchLag: new Gauge({
+      name: 'dovecote_search_unread_sessions',
+      help: 'Sessions in which something was said that cannot be found yet.',
+      registers,
+    }),
     sweepSeconds: new Histogram({
       name: 'dovecote_sweep_seconds',
       help: 'How long a look at every cell takes.',

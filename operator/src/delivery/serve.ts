@@ -1,5 +1,5 @@
-/** The four services of a shard on one address. Who may call what is decided here. */
-import { attach, inbox, sessions, usage } from '@dovecote/proto';
+/** The services of a shard on one address. Who may call what is decided here. */
+import { agent, attach, inbox, sessions, usage } from '@dovecote/proto';
 import { type Metadata, Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import type { Histogram } from 'prom-client';
 import type { Clock } from '../lib/clock.ts';
@@ -13,6 +13,7 @@ import type { Inbox, InboxDeps } from './inbox/inbox.ts';
 import { stageAttachment } from './inbox/stage-attachment.ts';
 import type { Outbox } from './outbox/outbox.ts';
 import { answer } from './questions/answer.ts';
+import type { Search } from './search/search.ts';
 import { deadLetters } from './sessions/dead-letters.ts';
 import { explain } from './sessions/explain.ts';
 import { listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
@@ -32,6 +33,7 @@ export interface ServeDeps {
   readonly maxStagedBytes: () => number;
   readonly sessionsDeps: SessionsDeps;
   readonly watchDeps: WatchDeps;
+  readonly search: Search;
   readonly wake: Wake;
   readonly outbox: Pick<Outbox, 'retry'>;
   readonly usage: Usage;
@@ -49,7 +51,7 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
     interceptors: [authenticate(deps.reviewer, 'dovecote-delivery', () => true)],
   });
   const onInternal = (method: string) => (err: Error) => log.error({ method, err }, 'call failed');
-  /** A session's own runner may attach and nothing else; the proxy, which Pods talk to, may tell usage and nothing else. */
+  /** A session's own runner may attach and look up what its agent said; the proxy, which Pods talk to, may tell usage; no more. */
   const forRoles = <Req, Res>(
     method: string,
     handler: (request: Req, signal: AbortSignal) => Promise<Res> | Res,
@@ -93,6 +95,17 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
   } satisfies inbox.InboxServer);
 
   server.addService(attach.AttachService, { attach: (call) => deps.hub.serve(call) } satisfies attach.AttachServer);
+
+  server.addService(agent.AgentService, {
+    listOwnSessions: handleUnary(
+      async (request: agent.ListOwnSessionsRequest, call) => deps.search.listOwnSessions(sessionOf(call.metadata), request),
+      onInternal('ListOwnSessions'),
+    ),
+    searchMessages: handleUnary(
+      async (request: agent.SearchMessagesRequest, call) => deps.search.searchMessages(sessionOf(call.metadata), request, stopping.signal),
+      onInternal('SearchMessages'),
+    ),
+  } satisfies agent.AgentServer);
 
   server.addService(sessions.SessionsService, {
     listSessions: forRoles('ListSessions', (request: sessions.ListSessionsRequest) => listSessions(deps.sessionsDeps, request)),
@@ -154,11 +167,17 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
 
 function mustBeRole(metadata: Metadata): void {
   const caller = callerOf(metadata);
-  if (caller.type !== 'role') throw new StatusError(status.PERMISSION_DENIED, 'a session may only attach');
+  if (caller.type !== 'role') throw new StatusError(status.PERMISSION_DENIED, 'a session may only attach and search');
   if (caller.role === 'proxy') throw new StatusError(status.PERMISSION_DENIED, 'the proxy may only tell usage');
 }
 
 function mustBeProxy(metadata: Metadata): void {
   const caller = callerOf(metadata);
   if (caller.type !== 'role' || caller.role !== 'proxy') throw new StatusError(status.PERMISSION_DENIED, 'only the proxy tells usage');
+}
+
+function sessionOf(metadata: Metadata): string {
+  const caller = callerOf(metadata);
+  if (caller.type !== 'session') throw new StatusError(status.PERMISSION_DENIED, 'only a session has other conversations of its own');
+  return caller.session;
 }

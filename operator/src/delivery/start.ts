@@ -37,6 +37,7 @@ import type { OutboxLimits } from './outbox/outbox-limits.ts';
 import { hasUnfinishedTurn } from './outbox/unfinished-turn.ts';
 import { Projector } from './projection/projector.ts';
 import { createResources, fillResources } from './resources.ts';
+import { Search } from './search/search.ts';
 import { serve } from './serve.ts';
 import { activityOf } from './sessions/activity.ts';
 import type { Writing } from './sessions/watch.ts';
@@ -125,6 +126,20 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const resources = createResources(resourcesDeps);
     const background = new Background({ log, failures: metrics.failures });
     const feed = new Feed();
+    const search = new Search({
+      root,
+      cells,
+      index,
+      feed,
+      channels: resources.channels,
+      destinations: resources.destinations,
+      clock,
+      log,
+      full: () => space.full,
+      lag: metrics.searchLag,
+      seconds: metrics.searchSeconds,
+    });
+    undo.push(() => search.close());
     const partials = new Feed();
     const storage = new StorageReports({ store, sessions: resources.sessions, background });
     const client = new platform.PlatformClient(deps.gatewayAddress, credentials.createInsecure(), { ...CHANNEL_OPTIONS, ...ROUND_ROBIN });
@@ -268,6 +283,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       maxMessageAttachmentBytes: limits.maxMessageAttachmentBytes,
       fill: ({ inbound, meta }, agent) => void projector.fill(inbound, agent, meta.scope),
       ring: (session) => wake.ring(session),
+      onAmended: (session, seq) => background.run('search', session, () => search.amended(session, seq)),
       onAppended: (session, rows, rang) => {
         try {
           if (rows.some(({ trigger }) => trigger)) {
@@ -362,6 +378,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       maxStagedBytes: () =>
         Math.max(limits.defaultAttachmentBytes, ...resources.channels.list().map(({ metadata }) => maxAttachmentBytes(metadata.name))),
       sessionsDeps: { cells, index, drops, clock, log, wake },
+      search,
       watchDeps: { cells, index, feed, clock, activity, partials, partial },
       wake,
       outbox,
@@ -390,6 +407,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
         await stoppable(quota.check([...new Set([...wake.awake(), ...heldFor('QuotaExceeded')])], signal), signal);
       }
     });
+    tasks.run('search', (signal) => search.run(signal));
     tasks.run('sweep', async (signal) => {
       await stoppable(
         sweep.each('resume', signal, (session) => outbox.resume(session)),

@@ -32,6 +32,7 @@ export async function amend(deps: InboxDeps & { readonly inbox: Inbox }, request
   // A choice that was made stands; that its maker would now write something else is for the agent to know.
   if (row.status === 'pending' && !isChoice(row) && !isClaimed(cell, row.seq)) {
     applyInPlace(deps, cell, row, request);
+    deps.onAmended(session, row.seq);
     // A runner claims first and reads then. Had it claimed in between, it may have read the old text: it is told as well.
     if (!isClaimed(cell, row.seq)) return { outcome: inbox.AmendOutcome.UPDATED };
   }

@@ -35,6 +35,8 @@ export interface InboxDeps extends ResolveDeps {
   /** bytes; of one attachment on that Channel */
   readonly maxAttachmentBytes: (channel: string | null) => number;
   readonly maxMessageAttachmentBytes: number;
+  /** A row was changed in place. Must not throw. */
+  readonly onAmended: (session: string, seq: number) => void;
   /** Rings the session's runner. False: none listens. Must not throw. */
   readonly ring: (session: string) => boolean;
   /** After the answer: wake (its runner was rung when `rang`), notify. Must not throw. */

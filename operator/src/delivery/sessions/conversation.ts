@@ -131,6 +131,12 @@ function shownIn(cell: Cell, row: MessageInRow, filter: ChatFilter | undefined):
   };
 }
 
+/** One inbound row as it is now. */
+export function inboundMessage(cell: Cell, seq: number): Shown | undefined {
+  const row = prepared(cell.inbound, 'SELECT * FROM messages_in WHERE seq = ?').get(seq) as MessageInRow | undefined;
+  return row === undefined ? undefined : shownIn(cell, row, undefined).message;
+}
+
 function shownOut(cell: Cell, row: DeliveredRow, filter: ChatFilter | undefined): { message?: Shown } {
   if (filter !== undefined) {
     const lane = chatScope(filter.channel, filter.chat);

@@ -103,6 +103,13 @@ export class ShardIndex {
     return prepared(this.#db, sql).all(agentGroup, agentGroup, limit) as IndexedSession[];
   }
 
+  /** All of one agent's, newest activity first. */
+  ofAgent(agentGroupUid: string): readonly IndexedSession[] {
+    this.flush();
+    const sql = 'SELECT * FROM sessions WHERE agent_group_uid = ? ORDER BY last_activity DESC, session';
+    return prepared(this.#db, sql).all(agentGroupUid) as IndexedSession[];
+  }
+
   names(): string[] {
     return prepared(this.#db, 'SELECT session FROM sessions ORDER BY session').pluck().all() as string[];
   }

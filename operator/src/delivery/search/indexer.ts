@@ -1,0 +1,163 @@
+/**
+ * Copies what was said from the cells into the search files, behind the path of a message: a session that changed is noted, and read
+ * some time later, from where the search file says that it was read before. What a crash forgets the next start reads again.
+ */
+import { isPassing } from '@dovecote/proto';
+import type { Gauge } from 'prom-client';
+import type { Clock } from '../../lib/clock.ts';
+import { toError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { CellMissingError, type Cells } from '../cells/cells.ts';
+import { inboundMessage, readPage } from '../sessions/conversation.ts';
+import { formatCursor, type Position, parseCursor, START } from '../sessions/cursor.ts';
+import type { ShardIndex } from '../shard/index-db.ts';
+import type { SearchThread } from './search-thread.ts';
+import { searchable } from './searchable.ts';
+
+/** A session is left alone for so long after it was noted: a turn in full swing is read once. */
+const REST_MS = 500;
+const AFTER_FAILURE_MS = 5_000;
+/** Rows of one look: a bound on how long the event loop is held. */
+const PAGE = 32;
+
+export interface IndexerDeps {
+  readonly cells: Cells;
+  readonly index: Pick<ShardIndex, 'get' | 'names'>;
+  readonly thread: SearchThread;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** nothing is written while the volume is full */
+  readonly full: () => boolean;
+  readonly lag: Pick<Gauge, 'set'>;
+}
+
+export class SearchIndexer {
+  readonly #deps: IndexerDeps;
+  readonly #noted = new Set<string>();
+  readonly #reading = new Map<string, Promise<void>>();
+  #wake = Promise.withResolvers<void>();
+
+  constructor(deps: IndexerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Something was said in the session. Costs nothing here. */
+  note(session: string): void {
+    this.#noted.add(session);
+    this.#wake.resolve();
+  }
+
+  /** A message's text was changed in its cell. */
+  async amended(session: string, seq: number): Promise<void> {
+    const { cells, index, thread } = this.#deps;
+    const agent = index.get(session)?.agent_group_uid;
+    if (agent === undefined) return;
+    await this.#reading.get(session); // a read under way may have the old text in hand
+    const row = inboundMessage(cells.open(session), seq);
+    if (row === undefined) return;
+    const { seq: _, ...fields } = searchable(row) ?? { seq, own: false, sender: '', text: '', at: row.createdAtMs };
+    await thread.call('replace', agent, session, { seq, ...fields });
+  }
+
+  /** Reads the agent's noted sessions now: what was said a moment ago is found too. */
+  async catchUp(agent: string, signal: AbortSignal): Promise<void> {
+    for (const session of [...this.#noted]) {
+      signal.throwIfAborted();
+      if (this.#deps.index.get(session)?.agent_group_uid === agent) await this.#read(session);
+    }
+  }
+
+  /** Runs until the signal aborts. First every session of the shard: what was said while nobody looked. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { index, clock, lag } = this.#deps;
+    await this.#forgetGone(signal).catch((e: unknown) => this.#failed('', e));
+    for (const session of index.names()) this.note(session);
+    while (!signal.aborted) {
+      lag.set(this.#noted.size);
+      await Promise.race([this.#wake.promise, aborted(signal)]);
+      await clock.sleep(REST_MS, signal).catch(() => {});
+      this.#wake = Promise.withResolvers<void>();
+      if (await this.#readNoted(signal)) continue;
+      await clock.sleep(AFTER_FAILURE_MS, signal).catch(() => {});
+      this.#wake.resolve();
+    }
+  }
+
+  /** False: some are to be tried again. */
+  async #readNoted(signal: AbortSignal): Promise<boolean> {
+    let whole = true;
+    for (const session of [...this.#noted]) {
+      if (this.#deps.full()) return false;
+      if (signal.aborted) return whole;
+      try {
+        await this.#read(session);
+      } catch (e) {
+        whole = false;
+        if (!isPassing(e)) this.#failed(session, e);
+      }
+    }
+    return whole;
+  }
+
+  /** Shared by all who ask meanwhile: two at once would read the same rows. */
+  #read(session: string): Promise<void> {
+    const under = this.#reading.get(session);
+    if (under !== undefined) return under;
+    const reading = this.#readAll(session).finally(() => this.#reading.delete(session));
+    this.#reading.set(session, reading);
+    return reading;
+  }
+
+  async #readAll(session: string): Promise<void> {
+    const { cells, index, thread } = this.#deps;
+    const agent = index.get(session)?.agent_group_uid;
+    if (agent === undefined) {
+      this.#noted.delete(session);
+      return;
+    }
+    for (;;) {
+      const from = await thread.call('position', agent, session);
+      this.#noted.delete(session); // before reading: what comes while it is read is noted again
+      try {
+        const { steps } = readPage(cells.open(session), positionIn(from, session), PAGE);
+        const after = steps.at(-1)?.after;
+        if (after === undefined) return;
+        const rows = steps.flatMap(({ message }) => (message === undefined ? [] : (searchable(message) ?? [])));
+        await thread.call('add', agent, { session, from, to: formatCursor(new Map([[session, after]])), rows });
+      } catch (e) {
+        if (e instanceof CellMissingError) return;
+        this.#noted.add(session);
+        throw e;
+      }
+    }
+  }
+
+  /** Sessions whose cells are gone from the volume. */
+  async #forgetGone(signal: AbortSignal): Promise<void> {
+    const { index, thread } = this.#deps;
+    const names = index.names();
+    const known = new Set(names);
+    const agents = new Set(names.flatMap((name) => index.get(name)?.agent_group_uid ?? []));
+    for (const agent of agents) {
+      for (const session of await thread.call('sessions', agent)) {
+        signal.throwIfAborted();
+        if (!known.has(session)) await thread.call('forget', agent, session);
+      }
+    }
+  }
+
+  #failed(session: string, thrown: unknown): void {
+    this.#deps.log.warn({ session, err: toError(thrown) }, 'session could not be read into the search, it is tried again');
+  }
+}
+
+function positionIn(cursor: string, session: string): Position {
+  return parseCursor(cursor).get(session) ?? START;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
