@@ -13,6 +13,7 @@ import {
   PathJail,
   SchemaSkewError,
 } from '@dovecote/proto';
+import { AgentData } from '../agent-data/agent-data.ts';
 import { AttachClient } from '../attach/attach-client.ts';
 import { Partials } from '../attach/partials.ts';
 import type { ReportProgress } from '../attach/progress.ts';
@@ -115,6 +116,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   const outbox = Outbox.open(join(options.out, OUTBOUND_DB), { inbox, clock, onRows: (seq) => client?.ring(seq) });
   closing.push(() => outbox.close());
 
+  let agentData: AgentData | undefined;
   const stopAttach = new AbortController();
   if (options.attach !== undefined && options.token !== undefined) {
     client = new AttachClient({
@@ -140,6 +142,9 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       stopAttach.abort();
       await attached;
     });
+    const data = new AgentData({ address: options.attach, tokenFile: options.token, clock });
+    closing.push(() => data.close());
+    agentData = data;
   }
 
   const projection = await firstProjection(inbox, clock, log, drain.soft);
@@ -166,7 +171,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       outboxFiles: new OutboxFiles(options.out),
       transcript: new TranscriptStore(outbox),
       files: withAttachments,
-      toolbox: toolboxes(builtInTools({ jobs, random }), log, () => mcp.tools),
+      toolbox: toolboxes(builtInTools({ jobs, random, agentData }), log, () => mcp.tools),
       commandEnv: environment,
       provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken, files: withAttachments, log }),
       projection: current,

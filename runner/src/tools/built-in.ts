@@ -1,3 +1,4 @@
+import type { AgentData } from '../agent-data/agent-data.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Random } from '../lifecycle/random.ts';
 import { editFile } from './edit-file.ts';
@@ -7,7 +8,9 @@ import { grep } from './grep.ts';
 import { jobKill } from './job-kill.ts';
 import { jobOutput } from './job-output.ts';
 import { listDir } from './list-dir.ts';
+import { listSessions } from './list-sessions.ts';
 import { readFile } from './read-file.ts';
+import { searchMessages } from './search-messages.ts';
 import { sendFile } from './send-file.ts';
 import { sendMessage } from './send-message.ts';
 import type { Tool } from './tool.ts';
@@ -16,12 +19,15 @@ import { writeFile } from './write-file.ts';
 export interface BuiltInDeps {
   readonly jobs: Jobs;
   readonly random: Random;
+  /** absent: nobody can be asked */
+  readonly agentData?: AgentData | undefined;
 }
 
 /** The runner's own tools, each in a file of its name. */
 export function builtInTools(deps: BuiltInDeps): readonly Tool[] {
-  const { jobs } = deps;
+  const { jobs, agentData } = deps;
   const files = [readFile, writeFile, editFile, listDir, globTool, grep];
   const shell = [execTool(deps), jobOutput(jobs), jobKill(jobs)];
-  return [...files, ...shell, sendMessage, sendFile];
+  const lookUp = agentData === undefined ? [] : [listSessions(agentData), searchMessages(agentData)];
+  return [...files, ...shell, sendMessage, sendFile, ...lookUp];
 }

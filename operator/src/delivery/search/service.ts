@@ -18,7 +18,7 @@ const MAX_WORDS = 16;
 /** Searches that wait for the one thread that answers them; more are refused at once. */
 const MAX_PENDING = 64;
 /** What was said a moment ago may keep a search waiting for so long. */
-const CATCH_UP_MS = 1_000;
+const CATCH_UP_MS = 5_000;
 
 export interface AgentServiceDeps {
   readonly index: Pick<ShardIndex, 'get' | 'ofAgent'>;
