@@ -216,11 +216,13 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/hang-detected',
     behaviour: 'a hung turn is cancelled within 2 minutes; a 10-minute model call and a declared long tool are not',
     from: 'N',
+    claimed: 'local',
   },
   {
     id: 'turn/compaction',
     behaviour: 'the transcript is compacted before the context limit, with `/compact` on demand; the user sees one quiet note',
     from: 'S4',
+    claimed: 'local',
   },
   {
     id: 'turn/prompts-by-type',
@@ -254,7 +256,7 @@ export const requirements: readonly Requirement[] = [
       '`<message to="…">` is routed, `<internal>` kept back, plain text answers the origin; unknown names are told to the model once',
     from: 'S3',
   },
-  { id: 'turn/stop', behaviour: '`/stop` cancels the running turn cleanly and says so', from: 'N' },
+  { id: 'turn/stop', behaviour: '`/stop` cancels the running turn cleanly and says so', from: 'N', claimed: 'local' },
   {
     id: 'turn/streaming-out',
     behaviour: 'partial answers reach platforms that can edit, throttled per platform; one final message, never two',
@@ -265,6 +267,7 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/limits',
     behaviour: 'loop guards: same text 3 times, same call 5 times, max steps; ends with a sentence, not silence',
     from: 'M',
+    claimed: 'local',
   },
   {
     id: 'turn/drain',

@@ -128,7 +128,7 @@ localOptions(program.command('local').description('all roles in one process, Pod
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
   .option('--log-level <level>', 'trace, debug, info, warn or error', 'warn')
   .addOption(new Option('--crash-at <point>', 'for kill tests: SIGKILL at this point').hideHelp())
-  .addOption(new Option('--limits <json>', 'for tests: {"delivery": …, "outbox": …}').hideHelp())
+  .addOption(new Option('--limits <json>', 'for tests: {"delivery": …, "outbox": …, "runner": [flags]}').hideHelp())
   .action(async (flags: LocalFlags) => {
     const ended = endSignal();
     const local = await beginLocal(flags);

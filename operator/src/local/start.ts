@@ -51,7 +51,9 @@ export interface LocalOptions extends Foundation {
   readonly fallbackProvider?: 'demo' | undefined;
   readonly maxAwake?: number | undefined;
   /** Instead of the usual numbers, for tests. */
-  readonly limits?: { readonly delivery?: Partial<Limits>; readonly outbox?: Partial<OutboxLimits> } | undefined;
+  readonly limits?:
+    | { readonly delivery?: Partial<Limits>; readonly outbox?: Partial<OutboxLimits>; readonly runner?: readonly string[] }
+    | undefined;
 }
 
 export interface RunningLocal {
@@ -170,7 +172,7 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
     const kubelet = await startKubelet({
       store,
       dir: join(state, 'kubelet'),
-      program: [...options.runner],
+      program: [...options.runner, ...(options.limits?.runner ?? [])],
       path: options.path,
       claimRoot: (claim) => (claim === CLAIM.replace('{shard}', SHARD) ? root : undefined),
       mintToken: (pod, audience) =>

@@ -38,6 +38,7 @@ describe('the flags', () => {
     [[...needed, '--listen', 'h:99999'], '--listen must be host:port'],
     [[...needed, '--proxy', 'ftp://x'], '--proxy must be an http or https URL'],
     [[...needed, '--grace-ms', '-1'], '--grace-ms'],
+    [[...needed, '--retry-ms', '1.5'], '--retry-ms must be a whole number'],
     [[...needed, '--crash-at', 'nowhere'], '--crash-at must be'],
     [[...needed, '--session'], '--session'],
   ])('that are wrong are refused in one sentence: %j', (args, sentence) => {

@@ -23,6 +23,8 @@ export interface Options {
   readonly logLevel: string;
   /** how long a SIGTERM waits for the step in hand, ms */
   readonly graceMs: number;
+  /** the wait after a message, or a step, ended its second process, ms; each further one doubles it */
+  readonly retryMs: number;
   readonly reached: Reached;
 }
 
@@ -49,6 +51,7 @@ export function parseOptions(args: readonly string[]): Options {
         listen: text,
         'log-level': text,
         'grace-ms': text,
+        'retry-ms': text,
         'crash-at': text,
       },
     }));
@@ -76,6 +79,8 @@ export function parseOptions(args: readonly string[]): Options {
   checkAddress('listen', listen);
   const grace = values['grace-ms'] ?? '50000';
   if (!/^\d{1,9}$/.test(grace)) throw wrong('grace-ms', grace, 'a whole number of milliseconds');
+  const retry = values['retry-ms'] ?? '5000';
+  if (!/^\d{1,9}$/.test(retry)) throw wrong('retry-ms', retry, 'a whole number of milliseconds');
   return {
     session: required('session'),
     in: required('in'),
@@ -89,6 +94,7 @@ export function parseOptions(args: readonly string[]): Options {
     listen,
     logLevel,
     graceMs: Number(grace),
+    retryMs: Number(retry),
     reached: parseCrashAt(values['crash-at']),
   };
 }

@@ -113,7 +113,12 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   if (inbox === undefined) return EXIT.drained; // told to end before the cell was there
   closing.push(() => inbox.close());
   let client: AttachClient | undefined;
-  const outbox = Outbox.open(join(options.out, OUTBOUND_DB), { inbox, clock, onRows: (seq) => client?.ring(seq) });
+  const outbox = Outbox.open(join(options.out, OUTBOUND_DB), {
+    inbox,
+    clock,
+    onRows: (seq) => client?.ring(seq),
+    retryMs: options.retryMs,
+  });
   closing.push(() => outbox.close());
 
   let agentData: AgentData | undefined;
@@ -186,6 +191,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       bell,
       report,
       partials,
+      retryMs: options.retryMs,
       clock,
       random,
       log,

@@ -20,7 +20,7 @@ import type { Clock } from '../lifecycle/clock.ts';
 
 /** After so many turns that began with a message and did not survive it, the message is set aside. */
 export const MAX_TRIES = 5;
-const FIRST_BACKOFF_MS = 5_000;
+const RETRY_MS = 5_000;
 /** Set aside, the sentence that delivery shows to people. */
 export const POISON = 'This message stopped the agent five times and was set aside.';
 
@@ -78,6 +78,7 @@ export class Outbox {
   readonly #inbox: InboxSide;
   readonly #clock: Clock;
   readonly #onRows: (seq: number) => void;
+  readonly #retryMs: number;
 
   /**
    * Opens, migrates and so rolls back what a killed predecessor left half-written. `onRows` is called after each commit
@@ -90,6 +91,8 @@ export class Outbox {
       readonly clock: Clock;
       readonly onRows: (seq: number) => void;
       readonly migrations?: readonly Migration[];
+      /** the wait after a message ended its second process, ms; each further one doubles it */
+      readonly retryMs?: number;
     },
   ): Outbox {
     const outbox = new Outbox(openOutboundWriter(path, deps.migrations ?? OUTBOUND_MIGRATIONS), deps);
@@ -97,11 +100,15 @@ export class Outbox {
     return outbox;
   }
 
-  private constructor(db: Database, deps: { readonly inbox: InboxSide; readonly clock: Clock; readonly onRows: (seq: number) => void }) {
+  private constructor(
+    db: Database,
+    deps: { readonly inbox: InboxSide; readonly clock: Clock; readonly onRows: (seq: number) => void; readonly retryMs?: number },
+  ) {
     this.#db = db;
     this.#inbox = deps.inbox;
     this.#clock = deps.clock;
     this.#onRows = deps.onRows;
+    this.#retryMs = deps.retryMs ?? RETRY_MS;
   }
 
   static readonly schema = latest(OUTBOUND_MIGRATIONS);
@@ -123,7 +130,7 @@ export class Outbox {
              next_try_at = iif(tries < 2, :now, :now + :first * (1 << (min(tries, 20) - 2))),
              at = :now
            WHERE state = 'processing' OR (state = 'interrupted' AND tries >= :max) RETURNING *`,
-      ).all({ max: MAX_TRIES, poison: POISON, now, first: FIRST_BACKOFF_MS }) as AckRow[];
+      ).all({ max: MAX_TRIES, poison: POISON, now, first: this.#retryMs }) as AckRow[];
     });
     this.#inbox.mirror(changed);
     const setAside = changed.filter((ack) => ack.state === 'failed').length;

@@ -29,10 +29,12 @@ export function renderInbound(row: MessageInRow, view: InboundView): string {
     ['from', row.channel === null ? undefined : placeName(row, view.destinations, view.routing)],
     ['sender', row.sender_name ?? undefined],
     ['time', time],
+    ['question', content.answer?.title],
+    ['to', content.answer && String(content.answer.questionSeq)],
     ['edited', content.edited === true ? 'true' : undefined],
     ['context', row.trigger === 0 ? 'true' : undefined],
   ];
-  const tag = row.kind === 'chat' ? 'message' : row.kind === 'on_wake' ? 'system' : row.kind;
+  const tag = content.answer !== undefined ? 'answer' : row.kind === 'chat' ? 'message' : row.kind === 'on_wake' ? 'system' : row.kind;
   const written = attributes
     .filter((a): a is [string, string] => a[1] !== undefined)
     .map(([name, value]) => ` ${name}="${escapeAttribute(value)}"`);

@@ -129,6 +129,14 @@ describe('a message', () => {
       '<message id="4" from="here" sender="Ann" time="2026-03-01T09:05Z">[attachment: cat.png (image/png, 7 bytes) at /cell/in/attachments/4/cat.png]\n[attachment refused: b.iso is too large]</message>',
     ],
     [
+      'that answers a question',
+      message(
+        { lane: 'control' },
+        { text: 'Yes <now>', answer: { questionId: 'q', questionSeq: 3, title: 'Deploy "it"?', value: 'y', label: 'Yes <now>' } },
+      ),
+      '<answer id="4" from="here" sender="Ann" time="2026-03-01T09:05Z" question="Deploy &quot;it&quot;?" to="3">Yes &lt;now&gt;</answer>',
+    ],
+    [
       'of a task',
       message({ kind: 'task', channel: null, chat: null, sender_name: null }),
       '<task id="4" time="2026-03-01T09:05Z">hello</task>',

@@ -33,6 +33,8 @@ export interface SessionDeps {
   readonly bell: Bell;
   readonly report: ReportProgress;
   readonly partials: Pick<Partials, 'show' | 'end'>;
+  /** the wait after a step ended its second process, ms; each further one doubles it */
+  readonly retryMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

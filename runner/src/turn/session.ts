@@ -19,7 +19,6 @@ import { CHECKPOINT_STATE, type CheckpointState, RESUME_STATE, type ResumeState,
 const POLL_MS = 1_000;
 /** A read that met a commit: looked at again after this long. */
 const PASSING_MS = 5;
-const FIRST_BACKOFF_MS = 5_000;
 
 const OVER = new Error('the turn is over');
 
@@ -173,7 +172,7 @@ export class Session {
     outbox.commit({
       state: { [RESUME_STATE]: { turn: row.id, step: row.steps, count } satisfies ResumeState, [CHECKPOINT_STATE]: undefined },
     });
-    const waitMs = count < 2 ? 0 : FIRST_BACKOFF_MS * 2 ** (count - 2);
+    const waitMs = count < 2 ? 0 : this.#deps.retryMs * 2 ** (count - 2);
     return { row, interruptions: count, dueAt: clock.now() + waitMs };
   }
 }

@@ -97,6 +97,7 @@ class Bench {
         bell: this.#bell,
         report: (progress) => this.progress.push(progress),
         partials: { show: () => {}, end: () => {} },
+        retryMs: 5_000,
         clock: systemClock,
         random: systemRandom,
         log: silentLog,

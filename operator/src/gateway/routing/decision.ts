@@ -1,3 +1,4 @@
+import type { Command } from './command.ts';
 import type { DropReason } from './drop-reason.ts';
 
 /** Why an agent gets an event. Kept with its row. */
@@ -28,6 +29,8 @@ export interface Deliver {
   readonly trigger: boolean;
   /** Set for Sticky only: what becomes of the event when its thread was not engaged before. */
   readonly ifNotEngaged?: 'drop' | 'accumulate';
+  /** The message is this command: it goes ahead of all messages, and no model reads it. */
+  readonly command?: Command;
   readonly reason: EngageReason;
 }
 

@@ -39,6 +39,45 @@ function decided(event: IncomingMessage, agents: readonly Agent[], group: Group 
 
 const dm = { chatClass: 'Direct', opensThread: '' } as const;
 
+describe('commands', () => {
+  const decision = (text: string, agent: Partial<Agent> = {}, event: Partial<IncomingMessage> = dm) => {
+    const wired = messagingGroup('mg', {
+      channelRef: 'team',
+      chatId: 'C1',
+      unknownSenders: 'Public',
+      agents: [{ agentGroupRef: 'a', ...agent }],
+    });
+    return route('team', message({ text, ...event }), wired)[0];
+  };
+  test.each([
+    ['/stop', '/stop'],
+    [' /STOP \n', '/stop'],
+    ['/compact', '/compact'],
+    ['<@U0BOT> /stop', '/stop'],
+    ['@helper @other /stop', '/stop'],
+    ['/stop@helper_bot', '/stop'],
+    ['/stop it, please', undefined],
+    ['please /stop', undefined],
+    ['/stopp', undefined],
+    ['/deploy', undefined],
+    ['stop', undefined],
+    ['//stop', undefined],
+  ])('%j is %s', (text, command) => {
+    expect(decision(text)).toMatchObject({ type: 'deliver', trigger: true });
+    expect((decision(text) as { command?: string }).command).toBe(command);
+  });
+
+  test('that are not for the agent reach nobody, and are no context either', () => {
+    const group = { mentioned: false } as const;
+    expect(decision('/stop', { engage: { mode: 'Mention' } }, group)).toMatchObject({ type: 'drop' });
+    expect(decision('/stop', { engage: { mode: 'MentionSticky' }, ignored: 'Accumulate' }, group)).toMatchObject({
+      command: '/stop',
+      ifNotEngaged: 'drop',
+    });
+    expect(decision('/stop', { engage: { mode: 'Mention' }, ignored: 'Accumulate' }, group)).not.toHaveProperty('command');
+  });
+});
+
 describe('engage modes', () => {
   test.each<[string, Agent['engage'], Partial<IncomingMessage>, string]>([
     ['Always hears everything', { mode: 'Always' }, {}, 'wake a in team/C1: Always'],

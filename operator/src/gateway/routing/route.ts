@@ -3,6 +3,7 @@ import type { MessagingGroup, Wiring } from '@dovecote/crds';
 import { chatScope, EVERYTHING } from '../../lib/scope.ts';
 import { type Standing, standingOf } from '../access/sender.ts';
 import type { IncomingAnswer, IncomingEvent, IncomingMessage } from '../channels/channel.ts';
+import { commandOf } from './command.ts';
 import { type Decision, type Drop, EngageReason } from './decision.ts';
 import { DropReason } from './drop-reason.ts';
 import { matchesPattern } from './engage-pattern.ts';
@@ -35,16 +36,19 @@ function decide(channel: string, event: IncomingMessage, wiring: Wiring, standin
   }
   const deliver = { type: 'deliver', agentGroup, scope: scopeOf(channel, event, wiring), thread: threadOf(event, wiring) } as const;
   const engaged = engages(event, wiring);
+  const command = commandOf(event.text);
   switch (engaged) {
     case 'no':
     case 'invalid':
       break;
     case EngageReason.Sticky: {
+      // A command to somebody else is nothing that was said.
+      if (command !== undefined) return { ...deliver, trigger: true, ifNotEngaged: 'drop', command, reason: engaged };
       const ifNotEngaged = wiring.ignored === 'Accumulate' && standing === 'known' ? 'accumulate' : 'drop';
       return { ...deliver, trigger: true, ifNotEngaged, reason: engaged };
     }
     default:
-      return { ...deliver, trigger: true, reason: engaged };
+      return { ...deliver, trigger: true, ...(command !== undefined && { command }), reason: engaged };
   }
   if (wiring.ignored === 'Accumulate') {
     // A stranger may not fill an agent's context unheard.

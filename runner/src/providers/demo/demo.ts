@@ -131,12 +131,13 @@ function position(request: ProviderRequest): { operations: readonly Operation[];
   return { operations: [...withTools.slice(at), ...without], toolCalls, lastResult };
 }
 
-const ELEMENT = /^<(message|task|webhook|system)((?: [a-z]+="[^"]*")*)>(.*)<\/\1>$/s;
+const ELEMENT = /^<(message|answer|task|webhook|system)((?: [a-z]+="[^"]*")*)>(.*)<\/\1>$/s;
 
 function script(block: Block): readonly Operation[] {
   if (block.type !== 'text') return [];
   const [, tag, attributes = '', body = ''] = ELEMENT.exec(block.text) ?? [];
   if (tag === undefined || tag === 'system' || attributes.includes(' context="true"')) return [];
+  if (tag === 'answer') return [{ op: 'say', text: `You chose: ${unescapeText(body)}` }];
   const text = body
     .replace(/^<quoted_message[^>]*>.*?<\/quoted_message>\n?/s, '')
     .split('\n')
