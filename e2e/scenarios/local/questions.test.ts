@@ -1,12 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from '@jest/globals';
 import type { LocalChat, LocalMode } from '../../harness/local-mode.ts';
+import { webAgent } from '../../harness/objects.ts';
 import { writeByHand } from '../../harness/runner-hand.ts';
 import { localStage, PATIENT_MS } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
 const stage = localStage();
+/** Sessions there fall asleep at once; rows that are written by hand meanwhile are found by the sweep. */
+const sleepy = localStage({
+  manifests: webAgent({ idleTimeout: '1s' }),
+  flags: ['--limits', JSON.stringify({ delivery: { sweepMs: 500 } })],
+});
 
 interface Pressed {
   readonly outcome: 'stored' | 'already-answered' | 'refused';
@@ -72,6 +78,22 @@ verifies(
     const again = house.chat('web', chat.chat);
     const shown = await until('the answer is shown', () => again.rows().find(({ content }) => 'answer' in (JSON.parse(content) as object)));
     expect(JSON.parse(shown.content)).toMatchObject({ text: label, answer: { questionId: 'two-clicks', questionSeq: seq, label } });
+  },
+  PATIENT_MS,
+);
+
+verifies(
+  'tool/ask-user-question',
+  'an answer that comes when the Pod sleeps wakes it, also after a restart of everything in between',
+  async () => {
+    const house = sleepy.it;
+    const chat = house.chat();
+    const { session, seq } = await ask(house, chat, 'late', ['say red it is', 'say blue it is']);
+    await until('the session sleeps', () => !house.runners().has(session));
+    await house.restart();
+    expect(await press(house, chat, { session, seq, option: 1 })).toMatchObject({ outcome: 'stored' });
+    await chat.answer('blue it is');
+    expect(answersIn(house, session)).toHaveLength(1);
   },
   PATIENT_MS,
 );
