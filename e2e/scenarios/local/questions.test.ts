@@ -20,7 +20,6 @@ interface Pressed {
   readonly refused: readonly string[];
 }
 
-/** The options of a question here are what the demo provider is told by the answer. */
 async function ask(
   house: LocalMode,
   chat: LocalChat,
@@ -54,7 +53,7 @@ verifies(
     const house = stage.it;
     const chat = house.chat();
     const other = house.chat();
-    const { session, seq } = await ask(house, chat, 'two-clicks', ['say red it is', 'say blue it is']);
+    const { session, seq } = await ask(house, chat, 'two-clicks', ['Red', 'Blue']);
     for (const [where, forged] of [
       [chat, { session, seq, option: 2 }],
       [other, { session, seq, option: 0 }],
@@ -70,7 +69,7 @@ verifies(
     expect(both.map(({ outcome }) => outcome).sort()).toEqual(['already-answered', 'stored']);
     const label = both.find(({ outcome }) => outcome === 'stored')?.label ?? '';
     expect(both.map((one) => one.label)).toEqual([label, label]);
-    await chat.answer(label.replace('say ', ''));
+    await chat.answer(`You chose: ${label}`);
     expect(answersIn(house, session)).toMatchObject([{ lane: 'control', trigger: 1 }]);
     const { stdout } = await house.command('drops', '--output', 'json');
     expect(JSON.parse(stdout)).toMatchObject([{ reason: 'QuestionUnknown' }, { reason: 'QuestionUnknown' }]);
@@ -88,11 +87,11 @@ verifies(
   async () => {
     const house = sleepy.it;
     const chat = house.chat();
-    const { session, seq } = await ask(house, chat, 'late', ['say red it is', 'say blue it is']);
+    const { session, seq } = await ask(house, chat, 'late', ['Red', 'Blue']);
     await until('the session sleeps', () => !house.runners().has(session));
     await house.restart();
     expect(await press(house, chat, { session, seq, option: 1 })).toMatchObject({ outcome: 'stored' });
-    await chat.answer('blue it is');
+    await chat.answer('You chose: Blue');
     expect(answersIn(house, session)).toHaveLength(1);
   },
   PATIENT_MS,
@@ -104,10 +103,10 @@ verifies(
   async () => {
     const house = stage.it;
     const chat = house.chat();
-    const { session } = await ask(house, chat, 'typed', ['say red it is', 'say blue it is']);
+    const { session } = await ask(house, chat, 'typed', ['Red', 'Blue']);
     await chat.ask('say I wonder whether 2 is right', 'I wonder whether 2 is right');
     expect(answersIn(house, session)).toEqual([]);
-    await chat.ask('2', 'blue it is');
+    await chat.ask('2', 'You chose: Blue');
     expect(answersIn(house, session)).toHaveLength(1);
     await chat.ask('2', 'You said: 2');
     expect(answersIn(house, session)).toHaveLength(1);
@@ -121,18 +120,18 @@ verifies(
   async () => {
     const house = stage.it;
     const chat = house.chat();
-    const { session, seq } = await ask(house, chat, 'killed', ['say red it is', 'say blue it is']);
+    const { session, seq } = await ask(house, chat, 'killed', ['Red', 'Blue']);
     await house.restart(['--crash-at', 'delivery/after-commit-before-answer']);
     const click = { id: randomUUID(), session, seq, option: 1 };
     await expect(press(house, chat, click)).rejects.toThrow();
     expect(await house.ended()).toBe('SIGKILL');
     expect(answersIn(house, session)).toHaveLength(1);
     await house.start();
-    expect(await press(house, chat, click)).toMatchObject({ outcome: 'stored', label: 'say blue it is' });
-    expect(await press(house, chat, { session, seq, option: 0 })).toMatchObject({ outcome: 'already-answered', label: 'say blue it is' });
-    await chat.answer('blue it is');
+    expect(await press(house, chat, click)).toMatchObject({ outcome: 'stored', label: 'Blue' });
+    expect(await press(house, chat, { session, seq, option: 0 })).toMatchObject({ outcome: 'already-answered', label: 'Blue' });
+    await chat.answer('You chose: Blue');
     expect(answersIn(house, session)).toHaveLength(1);
-    expect(chat.answers().filter((text) => text === 'blue it is')).toHaveLength(1);
+    expect(chat.answers().filter((text) => text === 'You chose: Blue')).toHaveLength(1);
   },
   PATIENT_MS,
 );

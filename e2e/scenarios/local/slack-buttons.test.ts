@@ -25,7 +25,7 @@ verifies(
     const thread = await slack.say('say ready');
     await slack.answer(thread, 'ready');
     const session = house.files.find(`team/${slack.chat}/${thread}`) ?? '';
-    const options = ['say red it is', 'say blue it is'].map((label, i) => ({ label, value: `value ${i}` }));
+    const options = ['Red', 'Blue'].map((label, i) => ({ label, value: `value ${i}` }));
     const content = { questionId: 'q', title: 'Colour', text: 'Which **one**?', options, expiresAt: 1 };
     const seq = writeByHand(house.files, session, { kind: 'question', content });
     const asked = await slack.answer(thread, 'Which *one*?');
@@ -47,8 +47,8 @@ verifies(
     expect(buttons((await slack.replies(thread)).find(({ ts }) => ts === asked.ts))).toHaveLength(2);
 
     expect(await press(alice, blue)).toBe(200);
-    await slack.answer(thread, 'blue it is');
-    const answered = await slack.answer(thread, /✓ \*say blue it is\*/);
+    await slack.answer(thread, 'You chose: Blue');
+    const answered = await slack.answer(thread, /✓ \*Blue\*/);
     expect(answered.ts).toBe(asked.ts);
     expect(buttons(answered)).toEqual([]);
     expect(await press(alice, red)).toBe(200);
@@ -56,8 +56,8 @@ verifies(
     expect(answers.map(({ content: stored, sender, thread: place }) => [JSON.parse(stored), sender, place])).toEqual([
       [
         {
-          text: 'say blue it is',
-          answer: { questionId: 'q', questionSeq: seq, title: 'Colour', value: 'value 1', label: 'say blue it is' },
+          text: 'Blue',
+          answer: { questionId: 'q', questionSeq: seq, title: 'Colour', value: 'value 1', label: 'Blue' },
         },
         alice,
         thread,

@@ -63,7 +63,9 @@ function choiceOf(cell: CellRows, message: NewMessage): Choice | 'unknown' | 'an
   const { channel, chat, thread, press } = message;
   if (channel === null || chat === null) return undefined;
   if (press !== undefined) return pressed(cell.inbound, press, { channel, chat, thread });
-  if (message.kind !== 'chat' || message.attachments.length > 0 || message.attachmentErrors.length > 0) return undefined;
+  // A command stays one, though an agent may offer it as an option.
+  if (message.lane === 'control' || message.kind !== 'chat') return undefined;
+  if (message.attachments.length > 0 || message.attachmentErrors.length > 0) return undefined;
   return typed(cell.inbound, message.text, { channel, chat, thread });
 }
 

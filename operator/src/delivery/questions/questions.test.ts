@@ -202,6 +202,13 @@ describe('words', () => {
     expect(row).toMatchObject({ trigger: 1, lane: 'control' });
   });
 
+  test('that are a command are no choice, whatever an agent offers', async () => {
+    await ask('q2', '/stop', '/go');
+    const row = await say('/stop', { lane: inbox.Lane.CONTROL });
+    expect(contentOf(row)).toEqual({ text: '/stop' });
+    expect(contentOf(await say('/go')).answer).toMatchObject({ questionId: 'q2' });
+  });
+
   test('go to the latest open question of the place, by what people read before its number', async () => {
     await ask('q2', '3', '1', '2');
     const row = await say('2');
