@@ -1,5 +1,5 @@
 /** Bundles the two programs into dist/, as the images run them: one file each and one for each thread, and beside them what is native. */
-import { cpSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -47,7 +47,5 @@ async function bundle(
 const SQLITE = ['package.json', 'lib', 'prebuilds', 'build/Release'].map((part) => `better-sqlite3/${part}`);
 /** Terminals for commands: of this machine's platform, as npm installed it. */
 const PTY = `@lydell/node-pty-${process.platform}-${process.arch}`;
-await Promise.all([
-  bundle('operator', ['gateway/web/chat.html', 'gateway/web/dead-letters.html'], SQLITE, ['delivery/search/search-worker.ts']),
-  bundle('runner', [], [...SQLITE, PTY]),
-]);
+const pages = readdirSync(join(root, 'operator/src/gateway/web')).map((name) => `gateway/web/${name}`);
+await Promise.all([bundle('operator', pages, SQLITE, ['delivery/search/search-worker.ts']), bundle('runner', [], [...SQLITE, PTY])]);

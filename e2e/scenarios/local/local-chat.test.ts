@@ -60,3 +60,50 @@ verifies(
   },
   PATIENT_MS,
 );
+
+verifies(
+  'chan/local',
+  'files go up and down by the chat that they belong to, and by no other; what no upload answered is refused',
+  async () => {
+    const house = stage.it;
+    const chat = house.chat('web', 'files');
+    const path = '/api/channels/web/chats/files';
+    const put = (body: Buffer): Promise<Response> =>
+      house.request(`${path}/uploads?name=${encodeURIComponent('a b.txt')}&type=text/plain`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/octet-stream' },
+        body: new Uint8Array(body),
+      });
+    const { staged } = (await (await put(Buffer.from('hello file'))).json()) as { staged: string };
+    const file = { name: 'a b.txt', mimeType: 'text/plain', sizeBytes: 10, staged };
+    const post = (body: object): Promise<Response> => house.request(`${path}/messages`, { method: 'POST', body: JSON.stringify(body) });
+    expect((await post({ id: 'm1', text: 'say got it', files: [file] })).status).toBe(200);
+    await chat.answer('got it');
+    const [row] = chat.rows();
+    const at = `${row?.session}/${row?.seq}/0`;
+    const download = await house.request(`${path}/files/${at}`);
+    expect(await download.text()).toBe('hello file');
+    // Shown by no browser as a page of ours, whatever it says that it is.
+    expect(Object.fromEntries(download.headers)).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'content-disposition': "attachment; filename*=UTF-8''a%20b.txt",
+      'content-security-policy': "default-src 'none'; sandbox",
+    });
+    expect((await house.request(`/api/channels/web/chats/other/files/${at}`)).status).toBe(404);
+    expect((await fetch(`${house.url}${path}/files/${at}`)).status).toBe(401);
+    expect((await house.request(`${path}/files/${row?.session}/${row?.seq}/1`)).status).toBe(404);
+    expect((await house.request(`${path}/files/..%2f..%2fetc/2/0`)).status).toBe(404);
+    // The limit holds for those who do not say the size, too.
+    const tooLarge = await put(Buffer.alloc(25 * 2 ** 20 + 1)).catch(() => undefined);
+    expect(tooLarge?.status ?? 413).toBe(413);
+    const forged = Buffer.from('[{"agentGroup":"assistant","shard":"0","stagedId":"../../in"}]').toString('base64url');
+    const answer = await post({ id: 'm2', text: 'say no', files: [{ ...file, staged: forged }] });
+    expect(((await answer.json()) as { refused?: string[] }).refused?.[0]).toContain('names no staged attachment');
+    expect((await post({ id: 'm3', text: 'say no', files: [{ ...file, staged: 'bm8' }] })).status).toBe(400);
+    expect((await post({ id: 'm4', text: '', files: [] })).status).toBe(400);
+    // The same file for the same message again is the same message.
+    expect((await post({ id: 'm1', text: 'say got it', files: [file] })).status).toBe(200);
+    expect(chat.answers()).toEqual(['got it']);
+  },
+  PATIENT_MS,
+);

@@ -15,9 +15,11 @@ import type { Outbox } from './outbox/outbox.ts';
 import { answer } from './questions/answer.ts';
 import type { Search } from './search/search.ts';
 import { deadLetters } from './sessions/dead-letters.ts';
+import { openConversationFile } from './sessions/download-file.ts';
 import { explain } from './sessions/explain.ts';
 import { listMessages, listSessions, type SessionsDeps } from './sessions/service.ts';
 import { type WatchDeps, watchMessages } from './sessions/watch.ts';
+import { write } from './sessions/write.ts';
 import type { Usage } from './usage/usage.ts';
 import type { Wake } from './wake/wake.ts';
 
@@ -128,6 +130,33 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
           if (signal.aborted) call.end();
           else call.emit('error', toStatus(thrown, onInternal('WatchMessages')));
         },
+      );
+    },
+    downloadFile: (call) => {
+      const gone = new AbortController();
+      const leave = (): void => gone.abort(new Error('the reader is gone'));
+      call.on('cancelled', leave);
+      call.on('close', leave);
+      const signal = AbortSignal.any([gone.signal, stopping.signal]);
+      const send = async (): Promise<void> => {
+        mustBeRole(call.metadata);
+        const file = openConversationFile(deps.sessionsDeps.cells, call.request);
+        try {
+          await write(call, { part: { $case: 'info', value: file.info } }, signal);
+          if (signal.aborted) return;
+          for await (const chunk of file.chunks()) {
+            await write(call, { part: { $case: 'chunk', value: chunk } }, signal);
+            if (signal.aborted) return;
+          }
+        } finally {
+          file.close(); // the reader may have gone before its first byte
+        }
+      };
+      send().then(
+        // Half a file must not look whole.
+        () =>
+          stopping.signal.aborted ? call.emit('error', { code: status.UNAVAILABLE, message: 'delivery is shutting down' }) : call.end(),
+        (thrown: unknown) => call.emit('error', toStatus(thrown, onInternal('DownloadFile'))),
       );
     },
     explain: forRoles('Explain', (request: sessions.ExplainRequest, signal) =>

@@ -15,7 +15,7 @@ import type { Random } from '../lib/random.ts';
 import { shardOf } from '../lib/rendezvous.ts';
 import { chatScope } from '../lib/scope.ts';
 import { answerOnShards, answerRequest, unknownQuestion } from './answers/offer.ts';
-import type { IncomingAnswer, IncomingAttachment, IncomingEvent, IncomingMessage } from './channels/channel.ts';
+import type { IncomingAnswer, IncomingAttachment, IncomingEvent, IncomingMessage, StagedFor } from './channels/channel.ts';
 import { ChatOrder, type Place } from './chat-order.ts';
 import { withDeadline } from './deadline.ts';
 import type { ShardInbox } from './inbox-client/inbox-client.ts';
@@ -95,6 +95,31 @@ export class Intake {
     return results.flatMap((result) => {
       if (result.status === 'rejected') throw result.reason;
       return result.value;
+    });
+  }
+
+  /**
+   * Gives a file to the shards of all agents that would get `event`, a message without it, so that the message can name it later.
+   * Rejects with AttachmentError (its sentence is for the person), or as `receive` does. Agents that do not get the message get no file.
+   */
+  async stage(channel: Channel, event: IncomingMessage, attachment: IncomingAttachment): Promise<readonly StagedFor[]> {
+    const { clock, limits, objects } = this.#deps;
+    return withDeadline(clock, `taking "${attachment.name}"`, limits.attachmentsMs, this.#stop.signal, async (signal) => {
+      await this.#retrying(async () => this.#mustBeSynced(), signal);
+      const { name } = channel.metadata;
+      const decisions = route(name, event, objects.chats().match(name, event.chat, event.chatClass));
+      const maxBytes = Math.min(byteCount(channel.spec.maxAttachmentBytes), limits.messageBytes);
+      const deliver = decisions.filter((decision) => decision.type === 'deliver');
+      const copies = copiesOf(attachment, deliver.length);
+      return Promise.all(
+        deliver.map(async ({ agentGroup, scope }, n) => {
+          const agent = objects.agentGroup(agentGroup);
+          if (agent === undefined) throw new AttachmentError(false, `"${attachment.name}" was not taken: its agent does not exist`);
+          const shard = shardFor(agent, scope);
+          const { stagedId } = await stageAttachment(this.#deps.inbox, shard, agentGroup, copies[n] ?? attachment, maxBytes, signal);
+          return { agentGroup, shard, stagedId };
+        }),
+      );
     });
   }
 
@@ -288,8 +313,13 @@ export class Intake {
     const errors: string[] = [];
     let left = this.#deps.limits.messageBytes;
     const largest = byteCount(channel.spec.maxAttachmentBytes);
-    const stage = (attachment: IncomingAttachment): Promise<inbox.StagedAttachmentRef> =>
-      this.#retrying(() => stageAttachment(this.#deps.inbox, shard, agentGroup, attachment, Math.min(largest, left), signal), signal);
+    const stage = async (attachment: IncomingAttachment): Promise<inbox.StagedAttachmentRef> => {
+      if (attachment.staged !== undefined) return stagedRef(attachment, attachment.staged, agentGroup, shard, left);
+      return this.#retrying(
+        () => stageAttachment(this.#deps.inbox, shard, agentGroup, attachment, Math.min(largest, left), signal),
+        signal,
+      );
+    };
     for (const attachment of event.attachments) {
       try {
         const staged = await stage(attachment).catch((thrown: unknown) => {
@@ -395,6 +425,42 @@ export interface IntakeDeps {
   readonly log: Log;
   readonly metrics: GatewayMetrics;
   readonly reached: Reached;
+}
+
+/** One download for several agents. What a slower shard has not taken yet is held in memory, at most the file. */
+function copiesOf(attachment: IncomingAttachment, count: number): readonly IncomingAttachment[] {
+  if (count < 2) return [attachment];
+  let streams: Promise<ReadableStream<Uint8Array>[]> | undefined;
+  const open = async (signal: AbortSignal): Promise<ReadableStream<Uint8Array>[]> => {
+    let rest = ReadableStream.from(await attachment.open(signal)) as ReadableStream<Uint8Array>;
+    const copies: ReadableStream<Uint8Array>[] = [];
+    while (copies.length < count - 1) {
+      const [copy, other] = rest.tee();
+      copies.push(copy);
+      rest = other;
+    }
+    return [...copies, rest];
+  };
+  return Array.from({ length: count }, (_, n) => ({
+    ...attachment,
+    open: async (signal: AbortSignal) => {
+      streams ??= open(signal);
+      return (await streams)[n] as ReadableStream<Uint8Array>;
+    },
+  }));
+}
+
+function stagedRef(
+  { name, mimeType, sizeBytes }: IncomingAttachment,
+  staged: readonly StagedFor[],
+  agentGroup: string,
+  shard: string,
+  maxBytes: number,
+): inbox.StagedAttachmentRef {
+  const found = staged.find((one) => one.agentGroup === agentGroup && one.shard === shard);
+  if (found === undefined) throw new AttachmentError(true, `"${name}" was not taken: it was not sent to this agent; send it again`);
+  if (sizeBytes > maxBytes) throw new AttachmentError(true, `"${name}" was not taken: the message would be too large with it`);
+  return { stagedId: found.stagedId, name, mimeType, sizeBytes };
 }
 
 function shardFor(agent: AgentGroup, scope: string): string {

@@ -21,7 +21,7 @@ import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { ShownAnswers } from './answers/show.ts';
-import type { ChannelType, IncomingEvent } from './channels/channel.ts';
+import type { ChannelType, IncomingAttachment, IncomingEvent, IncomingMessage, StagedFor } from './channels/channel.ts';
 import { KEEPER_TIMES, type KeeperTimes } from './channels/channel-keeper.ts';
 import type { Ownership } from './channels/ownership.ts';
 import { ChannelSupervisor } from './channels/supervisor.ts';
@@ -44,6 +44,8 @@ export interface GatewayContext {
    * ChannelMissing) or as Intake.receive does: then it was not stored, and may be sent again under the same event id.
    */
   receive(channel: string, events: readonly IncomingEvent[]): Promise<readonly Receipt[]>;
+  /** A file ahead of the message that will name it. Rejects as `receive`, or with AttachmentError. */
+  stage(channel: string, event: IncomingMessage, attachment: IncomingAttachment): Promise<readonly StagedFor[]>;
 }
 
 /** Adds routes, before the server listens. Long streams end in a `preClose` hook. */
@@ -99,6 +101,16 @@ export interface Gateway {
 /** How long webhooks in hand may go on at shutdown before the platform is told to come again. */
 const DRAIN_MS = 10_000;
 const GRPC_DRAIN_MS = 25_000;
+/** For the body of a request. */
+const BODY_MS = 30_000;
+const UPLOAD_MS = 300_000;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Its body is a file, which takes as long as the caller's line needs. */
+    slowBody?: boolean;
+  }
+}
 
 export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const { clock, random, log, reached } = deps;
@@ -142,9 +154,24 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
 
   const app = fastify({
     trustProxy: deps.trustProxy ?? false,
-    // A caller that sends its body a byte a minute holds no connection longer than this.
-    requestTimeout: 30_000,
+    // As long as a file may take; all other bodies have less time, by the hook below.
+    requestTimeout: UPLOAD_MS,
     forceCloseConnections: 'idle',
+  });
+  // A caller that sends its body a byte a minute holds no connection longer than this.
+  app.addHook('onRequest', async (request) => {
+    const { raw, headers } = request;
+    const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
+    if (!hasBody || raw.complete || request.routeOptions.config.slowBody === true) return;
+    const ended = new AbortController();
+    raw.once('end', () => ended.abort());
+    raw.once('close', () => ended.abort());
+    clock.sleep(BODY_MS, ended.signal).then(
+      () => {
+        if (!raw.complete) raw.destroy();
+      },
+      () => {}, // it is whole, or gone
+    );
   });
   let closed: Promise<void> | undefined;
   // A connection that is kept alive after its last answer would keep the server open for a minute.
@@ -162,14 +189,16 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     metrics,
     reached,
   });
+  const channelNamed = (name: string): Channel => {
+    const channel: Channel | undefined = deps.caches.channels.get(name);
+    if (channel === undefined && !objects.synced)
+      throw new WaitingError('NotSynced', `cannot take the event: the Channels have not been read yet`, 1_000);
+    if (channel === undefined) throw new TerminalError('ChannelMissing', `cannot take the event: there is no Channel ${name}`);
+    return channel;
+  };
   const context: GatewayContext = {
-    receive: async (name, events) => {
-      const channel: Channel | undefined = deps.caches.channels.get(name);
-      if (channel === undefined && !objects.synced)
-        throw new WaitingError('NotSynced', `cannot take the event: the Channels have not been read yet`, 1_000);
-      if (channel === undefined) throw new TerminalError('ChannelMissing', `cannot take the event: there is no Channel ${name}`);
-      return intake.receive(channel, events);
-    },
+    receive: async (name, events) => intake.receive(channelNamed(name), events),
+    stage: async (name, event, attachment) => intake.stage(channelNamed(name), event, attachment),
   };
   for (const plugin of deps.plugins ?? []) await plugin(app, context);
 

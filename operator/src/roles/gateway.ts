@@ -2,6 +2,7 @@
 
 import { inbox } from '@dovecote/proto';
 import type { Authorizer } from '../gateway/api/authorize.ts';
+import { stagedOf } from '../gateway/api/file-routes.ts';
 import { apiRoutes } from '../gateway/api/routes.ts';
 import { SessionClients } from '../gateway/api/session-clients.ts';
 import { localAnswer, localMessage } from '../gateway/channels/local/local.ts';
@@ -31,6 +32,8 @@ export interface GatewayComposition extends Foundation {
   readonly kubeMetrics?: KubeMetrics | undefined;
 }
 
+const neverOpened = (): Promise<never> => Promise.reject(new Error('the file was sent ahead of its message'));
+
 export async function composeGateway(deps: GatewayComposition): Promise<Gateway & { readonly died: AbortSignal }> {
   const { store, clock, log } = deps;
   const group = new TaskGroup();
@@ -53,10 +56,11 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
           caches.channels
             .list()
             .filter(({ spec }) => spec.type === 'local')
-            .map(({ metadata }) => metadata.name)
-            .sort(),
-        receive: async ({ channel, chat, id, text, user }) => {
-          const message = localMessage({ channel, chat, id, text, sender: user, senderName: user, sentAtMs: clock.now() });
+            .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
+        receive: async ({ user, files, ...said }) => {
+          const attachments = files.map((file) => ({ ...file, staged: stagedOf(file), open: neverOpened }));
+          const message = localMessage({ ...said, sender: user, senderName: user, sentAtMs: clock.now(), attachments });
+          const { channel } = said;
           const receipts = await gateway.receive(channel, [message]);
           return { eventId: message.eventId, refused: receipts.flatMap(({ drops }) => drops.map(({ detail }) => detail)) };
         },
@@ -73,6 +77,11 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
             label: answered?.label ?? '',
             answeredBy: answered?.answeredBy ?? '',
           };
+        },
+        stage: async ({ channel, chat, user, bytes, ...file }) => {
+          // Whom a message of this person would reach is whom its file goes to.
+          const message = localMessage({ channel, chat, id: 'upload', text: '', sender: user, senderName: user, sentAtMs: clock.now() });
+          return gateway.stage(channel, message, { ...file, open: async () => bytes });
         },
         clock,
         stop: streams.signal,

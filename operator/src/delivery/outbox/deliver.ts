@@ -125,8 +125,14 @@ export function record(deps: DeliverDeps, cell: Cell, claim: Claim, { of, result
 }
 
 /** After the commit of `delivered`, and only then: until it, the file is needed for another attempt. */
-export function cleanUp({ reached }: DeliverDeps, claim: Claim, { result }: CallOutcome, out: string): void {
+export function cleanUp({ channels, reached }: DeliverDeps, claim: Claim, { result }: CallOutcome, out: string): void {
   if (result.type !== 'sent') return;
   reached('delivery/after-record-before-cleanup');
-  if (claim.request.kind === platform.OutboundKind.FILE && !result.more) removeOutboxFolder(out, claim.row.seq);
+  const { kind, channel } = claim.request;
+  if (kind === platform.OutboundKind.FILE && !result.more && !keepsFiles(channels, channel)) removeOutboxFolder(out, claim.row.seq);
+}
+
+/** The built-in chat shows the ledger itself: what people download are these very files. They count as the session's own size. */
+export function keepsFiles(channels: Channels, channel: string): boolean {
+  return channels.get(channel)?.spec.type === 'local';
 }

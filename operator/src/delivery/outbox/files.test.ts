@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import {
@@ -34,6 +34,7 @@ beforeEach(async () => {
   gateway = await startScriptedPlatform();
   clock = new ManualClock();
   bench = openBench({ root, address: gateway.address, clock });
+  bench.channels.set('web', channel('web', { type: 'slack' }));
   makeCell(bench.cells);
   runner = new RunnerHand(root);
 });
@@ -120,8 +121,18 @@ describe('files', () => {
     expect(readdirSync(join(out, 'outbox'))).toEqual(['7']);
   });
 
+  test('a file in the built-in chat is kept, also over a restart: people download it from there', async () => {
+    bench.channels.set('web', channel('web'));
+    put('a', 'bytes');
+    sayFile('outbox/1/a');
+    await bench.outbox.read(SESSION);
+    await done();
+    await bench.outbox.resume(SESSION);
+    expect(readFileSync(join(out, 'outbox', '1', 'a'), 'utf8')).toBe('bytes');
+  });
+
   test('a file that is too large for its channel is refused with a sentence, without a call', async () => {
-    bench.channels.set('web', channel('web', { maxAttachmentBytes: '1Ki' }));
+    bench.channels.set('web', channel('web', { type: 'slack', maxAttachmentBytes: '1Ki' }));
     put('a', Buffer.alloc(1_025));
     const seq = sayFile('outbox/1/a');
     await bench.outbox.read(SESSION);

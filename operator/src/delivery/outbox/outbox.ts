@@ -12,11 +12,11 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { TaskGroup } from '../../lib/task-group.ts';
 import { CellMissingError, type Cells } from '../cells/cells.ts';
-import type { Channels, Destinations } from './address.ts';
+import { type Channels, type Destinations, parseLane } from './address.ts';
 import { Alarms } from './alarms.ts';
 import { type Claim, type ClaimContext, claimHead } from './claim.ts';
 import { addNotice, type DeadLetter, listDeadLetters, retryDeadLetter } from './dead-letters.ts';
-import { call, cleanUp, type DeliverDeps, record } from './deliver.ts';
+import { call, cleanUp, type DeliverDeps, keepsFiles, record } from './deliver.ts';
 import { Effects } from './effects.ts';
 import { Lanes } from './lanes.ts';
 import * as ledger from './ledger.ts';
@@ -161,7 +161,8 @@ class LedgerOutbox implements Outbox {
     this.#state(session);
     const { inbound, paths } = this.#deps.cells.open(session);
     for (const seq of listOutboxFolders(paths.out, MAX_OUTBOX_FOLDERS)) {
-      if (ledger.find(inbound, seq)?.state === 'delivered') removeOutboxFolder(paths.out, seq);
+      const row = ledger.find(inbound, seq);
+      if (row?.state === 'delivered' && !keepsFiles(this.#deps.channels, parseLane(row.lane).channel)) removeOutboxFolder(paths.out, seq);
     }
     this.#pump(session);
   }

@@ -8,6 +8,7 @@ import type { Feed } from '../shard/feed.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import { type ChatFilter, readPage } from './conversation.ts';
 import { formatCursor, parseCursor, START } from './cursor.ts';
+import { type Sink, write } from './write.ts';
 
 export interface WatchDeps {
   readonly cells: Cells;
@@ -29,13 +30,7 @@ export interface Writing {
   readonly chat: string;
 }
 
-/** A gRPC stream, as far as it is used. */
-interface Call {
-  /** False: no more until `drain`. */
-  write(response: sessions.WatchMessagesResponse): boolean;
-  once(event: 'drain', listener: () => void): unknown;
-  off(event: 'drain', listener: () => void): unknown;
-}
+type Call = Sink<sessions.WatchMessagesResponse>;
 
 const PAGE = 100;
 /** A read that met a commit succeeds a moment later. */
@@ -141,19 +136,4 @@ async function showMessages(
     }
     if (steps.length === 0 || signal.aborted) return;
   }
-}
-
-/** Resolves when the reader has room for the next. */
-function write(call: Call, response: sessions.WatchMessagesResponse, signal: AbortSignal): Promise<void> {
-  if (call.write(response)) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      call.off('drain', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    call.once('drain', done);
-    signal.addEventListener('abort', done, { once: true });
-    if (signal.aborted) done();
-  });
 }

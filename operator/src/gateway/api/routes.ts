@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { byteCount, type Channel } from '@dovecote/crds';
 import type { sessions } from '@dovecote/proto';
 import type { Metadata } from '@grpc/grpc-js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -14,14 +15,17 @@ import { fromGrpc, unary } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Authorizer, Wanted } from './authorize.ts';
 import { streamChat } from './chat-stream.ts';
+import { type FileDeps, FileOfMessage, fileRoutes } from './file-routes.ts';
 
 /** One message of the web chat as the page sends it. `id` is the page's own and makes sending again harmless. */
 export interface ChatMessageInput {
   readonly channel: string;
   readonly chat: string;
   readonly id: string;
+  /** empty: files alone */
   readonly text: string;
   readonly user: string;
+  readonly files: readonly FileOfMessage[];
 }
 
 /** A press on a button of a question that the page shows. */
@@ -58,8 +62,9 @@ export interface ApiDeps {
   readonly receive: (message: ChatMessageInput) => Promise<Received>;
   /** As `receive`. */
   readonly answer: (answer: ChatAnswerInput) => Promise<AnswerReceived>;
-  /** names of the Channels of type local */
-  readonly localChannels: () => readonly string[];
+  readonly stage: FileDeps['stage'];
+  /** the Channels of type local, by name */
+  readonly localChannels: () => readonly Channel[];
   readonly clock: Clock;
   readonly stop: AbortSignal;
   readonly log: Log;
@@ -75,26 +80,35 @@ const id = z
   .min(1)
   .max(64)
   .regex(/^[A-Za-z0-9_-]+$/);
-const Message = z.object({ id, text: z.string().min(1).max(100_000) });
+const Message = z
+  .object({ id, text: z.string().max(100_000), files: z.array(FileOfMessage).max(20).default([]) })
+  .refine(({ text, files }) => text !== '' || files.length > 0, { path: ['text'], error: 'is empty' });
 const Answer = z.object({ id, session: z.string().min(1).max(63), seq: z.int().min(1), option: z.int().min(0).max(1_000) });
 const problems = ({ issues }: z.ZodError): string => issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; ');
 /** From the source tree, or beside the bundle. */
-const page = (name: string): string =>
+const asset = (name: string): string =>
   readFileSync(new URL(import.meta.url.endsWith('.ts') ? `../web/${name}` : `./${name}`, import.meta.url), 'utf8');
-const chatPage = page('chat.html');
-const deadLettersPage = page('dead-letters.html');
+const chatPage = asset('chat.html');
+const deadLettersPage = asset('dead-letters.html');
+/** What the pages load, by the name under which they do. */
+const ASSETS: ReadonlyMap<string, { readonly type: string; readonly body: string }> = new Map(
+  ['chat.css', 'chat.js', 'api.js', 'composer.js', 'conversation.js', 'files.js', 'markdown.js'].map((name) => [
+    name,
+    { type: `${name.endsWith('.css') ? 'text/css' : 'text/javascript'}; charset=utf-8`, body: asset(name) },
+  ]),
+);
 
 function sendPage(reply: FastifyReply, html: string): FastifyReply {
   const nonce = randomBytes(16).toString('base64');
   return reply
     .header(
       'content-security-policy',
-      `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+      `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'self' 'unsafe-inline'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
     )
     .header('x-content-type-options', 'nosniff')
     .header('cache-control', 'no-store')
     .type('text/html; charset=utf-8')
-    .send(html.replace('__NONCE__', nonce));
+    .send(html.replaceAll('__NONCE__', nonce));
 }
 
 export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void> {
@@ -119,6 +133,8 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
     );
   }
 
+  const isLocal = (name: string): boolean => deps.localChannels().some(({ metadata }) => metadata.name === name);
+
   return async (app) => {
     app.setErrorHandler(async (error, _request, reply) => {
       if (error instanceof WaitingError) return reply.code(503).header('retry-after', '1').send({ message: error.message });
@@ -130,12 +146,23 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
         .send({ message: status >= 500 ? 'something went wrong; the log of the gateway has it' : (error as Error).message });
     });
 
+    app.get('/favicon.ico', async (_request, reply) => reply.code(204).send());
     app.get('/', async (_request, reply) => reply.redirect('/chat/'));
     app.get('/chat/*', async (_request, reply) => {
       const [channel] = deps.localChannels();
       if (channel === undefined) return reply.code(404).send({ message: 'there is no Channel of type local: the web chat needs one' });
-      return sendPage(reply, chatPage.replace('__CHANNEL__', channel));
+      const { metadata, spec } = channel;
+      return sendPage(
+        reply,
+        chatPage.replace('__CHANNEL__', metadata.name).replace('__MAX_FILE_BYTES__', String(byteCount(spec.maxAttachmentBytes))),
+      );
     });
+    app.get<{ Params: { name: string } }>('/assets/:name', async (request, reply) => {
+      const found = ASSETS.get(request.params.name);
+      if (found === undefined) return reply.code(404).send({ message: 'there is no such file' });
+      return reply.type(found.type).header('x-content-type-options', 'nosniff').header('cache-control', 'no-cache').send(found.body);
+    });
+    fileRoutes(app, { userOf, clients: deps.clients, metadata: deps.metadata, stage: deps.stage });
 
     app.get('/dead-letters', async (_request, reply) => sendPage(reply, deadLettersPage));
 
@@ -143,7 +170,7 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
       const { channel, chat } = request.params;
       const user = await userOf(request, reply, { verb: 'chat', resource: 'channels', name: channel });
       if (user === undefined) return reply;
-      if (!deps.localChannels().includes(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
+      if (!isLocal(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
       const message = Message.safeParse(request.body);
       if (!message.success) return reply.code(400).send({ message: `the message cannot be read: ${problems(message.error)}` });
       return deps.receive({ channel, chat, user, ...message.data });
@@ -153,7 +180,7 @@ export function apiRoutes(deps: ApiDeps): (app: FastifyInstance) => Promise<void
       const { channel, chat } = request.params;
       const user = await userOf(request, reply, { verb: 'chat', resource: 'channels', name: channel });
       if (user === undefined) return reply;
-      if (!deps.localChannels().includes(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
+      if (!isLocal(channel)) return reply.code(404).send({ message: `there is no Channel ${channel} of type local` });
       const answer = Answer.safeParse(request.body);
       if (!answer.success) return reply.code(400).send({ message: `the answer cannot be read: ${problems(answer.error)}` });
       return deps.answer({ channel, chat, user, ...answer.data });

@@ -19,6 +19,15 @@ export interface IncomingAttachment {
   readonly sizeBytes: number;
   /** Starts the download. May be called several times (once for each agent). Rejects with a sentence that a person may read. */
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** It was given to shards ahead of the message, once for each of these agents: nothing is downloaded any more. */
+  readonly staged?: readonly StagedFor[];
+}
+
+/** Where a file waits for the message that names it. Goes through the hands of a web page, so none of it is to be believed. */
+export interface StagedFor {
+  readonly agentGroup: string;
+  readonly shard: string;
+  readonly stagedId: string;
 }
 
 interface Incoming {

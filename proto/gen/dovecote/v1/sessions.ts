@@ -76,6 +76,28 @@ export interface ChatMessage {
   session: string;
 }
 
+/** Only of a row that the chat was shown: whoever may read the chat may have its files. */
+export interface DownloadFileRequest {
+  session: string;
+  /** of an outbound row of kind file, or of an inbound row */
+  seq: number;
+  channel: string;
+  chat: string;
+  /** of an inbound row: which of its attachments */
+  attachment: number;
+}
+
+export interface DownloadFileResponse {
+  part: { $case: "info"; value: DownloadInfo } | { $case: "chunk"; value: Buffer } | undefined;
+}
+
+/** As whoever sent the file called it: neither name nor type is to be believed. */
+export interface DownloadInfo {
+  name: string;
+  mimeType: string;
+  sizeBytes: number;
+}
+
 export interface ListMessagesRequest {
   session: string;
   afterCursor: string;
@@ -661,6 +683,223 @@ export const ChatMessage: MessageFns<ChatMessage> = {
             }
 
             message.session = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDownloadFileRequest(): DownloadFileRequest {
+  return { session: "", seq: 0, channel: "", chat: "", attachment: 0 };
+}
+
+export const DownloadFileRequest: MessageFns<DownloadFileRequest> = {
+  encode(message: DownloadFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.seq !== 0) {
+      writer.uint32(16).int64(message.seq);
+    }
+    if (message.channel !== "") {
+      writer.uint32(26).string(message.channel);
+    }
+    if (message.chat !== "") {
+      writer.uint32(34).string(message.chat);
+    }
+    if (message.attachment !== 0) {
+      writer.uint32(40).int32(message.attachment);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DownloadFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDownloadFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.chat = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.attachment = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDownloadFileResponse(): DownloadFileResponse {
+  return { part: undefined };
+}
+
+export const DownloadFileResponse: MessageFns<DownloadFileResponse> = {
+  encode(message: DownloadFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "info":
+        DownloadInfo.encode(message.part.value, writer.uint32(10).fork()).join();
+        break;
+      case "chunk":
+        writer.uint32(18).bytes(message.part.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DownloadFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDownloadFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "info", value: DownloadInfo.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "chunk", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDownloadInfo(): DownloadInfo {
+  return { name: "", mimeType: "", sizeBytes: 0 };
+}
+
+export const DownloadInfo: MessageFns<DownloadInfo> = {
+  encode(message: DownloadInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.mimeType !== "") {
+      writer.uint32(18).string(message.mimeType);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(24).int64(message.sizeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DownloadInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDownloadInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.mimeType = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
             continue;
           }
         }
@@ -1993,6 +2232,20 @@ export const SessionsService = {
       Buffer.from(WatchMessagesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchMessagesResponse => WatchMessagesResponse.decode(value),
   },
+  /**
+   * The bytes of a file of the conversation, as long as they are kept: first `info`, then chunks of up to 256 KiB.
+   * Errors: NOT_FOUND (no such file in that chat, or its bytes are gone).
+   */
+  downloadFile: {
+    path: "/dovecote.v1.Sessions/DownloadFile" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: DownloadFileRequest): Buffer => Buffer.from(DownloadFileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DownloadFileRequest => DownloadFileRequest.decode(value),
+    responseSerialize: (value: DownloadFileResponse): Buffer =>
+      Buffer.from(DownloadFileResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DownloadFileResponse => DownloadFileResponse.decode(value),
+  },
   /** Every recorded step of one event or message: decision, session, attempts, outcome. */
   explain: {
     path: "/dovecote.v1.Sessions/Explain" as const,
@@ -2042,6 +2295,11 @@ export interface SessionsServer extends UntypedServiceImplementation {
   listMessages: handleUnaryCall<ListMessagesRequest, ListMessagesResponse>;
   /** The same, then everything new. Resumes behind `after_cursor` without gap or duplicate. */
   watchMessages: handleServerStreamingCall<WatchMessagesRequest, WatchMessagesResponse>;
+  /**
+   * The bytes of a file of the conversation, as long as they are kept: first `info`, then chunks of up to 256 KiB.
+   * Errors: NOT_FOUND (no such file in that chat, or its bytes are gone).
+   */
+  downloadFile: handleServerStreamingCall<DownloadFileRequest, DownloadFileResponse>;
   /** Every recorded step of one event or message: decision, session, attempts, outcome. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
   listDrops: handleUnaryCall<ListDropsRequest, ListDropsResponse>;
@@ -2091,6 +2349,19 @@ export interface SessionsClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchMessagesResponse>;
+  /**
+   * The bytes of a file of the conversation, as long as they are kept: first `info`, then chunks of up to 256 KiB.
+   * Errors: NOT_FOUND (no such file in that chat, or its bytes are gone).
+   */
+  downloadFile(
+    request: DownloadFileRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<DownloadFileResponse>;
+  downloadFile(
+    request: DownloadFileRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<DownloadFileResponse>;
   /** Every recorded step of one event or message: decision, session, attempts, outcome. */
   explain(
     request: ExplainRequest,

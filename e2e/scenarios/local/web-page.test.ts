@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { browserPath, openBrowser } from '../../harness/browser.ts';
+import { localStage, PATIENT_MS } from '../../harness/stage.ts';
+import { verifies } from '../../verifies.ts';
+
+const WAIT = { timeout: 60_000 };
+
+if (browserPath === undefined)
+  test.skip('the page of the web chat is used where there is a browser (CHROMIUM names one) [chan/local]', () => {});
+else {
+  const stage = localStage();
+  let browser: Browser | undefined;
+  beforeAll(async () => {
+    browser = await openBrowser();
+  }, PATIENT_MS);
+  afterAll(() => browser?.close(), PATIENT_MS);
+
+  /** A page of its own on this chat. `problems`: everything that its console complained of. */
+  async function open(chat: string): Promise<{ readonly page: Page; readonly problems: string[] }> {
+    if (browser === undefined) throw new Error('the browser has not been started');
+    const page = await browser.newPage({ viewport: { width: 1000, height: 760 } });
+    const problems: string[] = [];
+    page.on('pageerror', ({ message }) => problems.push(message));
+    page.on('dialog', (dialog) => problems.push(`a dialog: ${dialog.message()}`));
+    await page.goto(`${stage.it.url}/chat/${chat}#token=${stage.it.token}`);
+    return { page, problems };
+  }
+  async function say(page: Page, text: string): Promise<void> {
+    await page.fill('#text', text);
+    await page.press('#text', 'Enter');
+  }
+  const answers = (page: Page): Promise<string[]> => page.locator('.m.out').allTextContents();
+  const answered = (page: Page, text: string): Promise<void> => page.locator('.m.out', { hasText: text }).last().waitFor(WAIT);
+
+  verifies(
+    'chan/local',
+    'in a browser: what the agent writes is text and never code, a tool is named while it runs, and the keyboard is enough',
+    async () => {
+      const { page, problems } = await open('page-1');
+      await say(page, 'say **bold** <img src=x onerror=alert(1)>\nsay [x](javascript:alert(2)) <script>alert(3)</script>');
+      await answered(page, 'onerror=alert(1)');
+      expect(await page.locator('.m.out strong').textContent()).toBe('bold');
+      expect(await page.locator('#log :is(img, script, a)').count()).toBe(0);
+      await say(page, 'tool exec {"command":"sleep 2"}\nsay slept');
+      await page.locator('#activity', { hasText: 'using exec' }).waitFor(WAIT);
+      await answered(page, 'slept');
+      expect(problems).toEqual([]);
+      await page.close();
+    },
+    PATIENT_MS,
+  );
+
+  verifies(
+    'chan/local',
+    'in a browser: a file goes to the agent and one comes back byte by byte, and what is too large is told before it is sent',
+    async () => {
+      const { page, problems } = await open('page-2');
+      const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, n) => n % 251));
+      await page.setInputFiles('#picker', [
+        { name: 'Übung 1.bin', mimeType: 'application/octet-stream', buffer: bytes },
+        { name: 'huge.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(25 * 2 ** 20 + 1) },
+      ]);
+      await page.locator('#files li.failed', { hasText: 'takes files of up to 25 MB' }).waitFor(WAIT);
+      await page.locator('#send:enabled').waitFor(WAIT);
+      await say(
+        page,
+        `tool exec ${JSON.stringify({ command: "find .. -name '*bung*' -exec cp {} back.bin ';'" })}\ntool send_file {"path":"back.bin"}\nsay {result}`,
+      );
+      await page.locator('.m.in .file', { hasText: 'Übung 1.bin' }).waitFor(WAIT);
+      const chip = page.locator('.m.out .file', { hasText: 'back.bin' });
+      await chip.waitFor(WAIT);
+      for (const file of [chip, page.locator('.m.in .file').last()]) {
+        const [download] = await Promise.all([page.waitForEvent('download', WAIT), file.click()]);
+        expect(readFileSync(await download.path()).equals(bytes)).toBe(true);
+      }
+      expect(problems).toEqual([]);
+      await page.close();
+    },
+    PATIENT_MS,
+  );
+
+  verifies(
+    'chan/local',
+    'in a browser: over a restart of everything the page goes on where it was, and shows each message once',
+    async () => {
+      const { page, problems } = await open('page-3');
+      await say(page, 'say before');
+      await answered(page, 'before');
+      const { port } = new URL(stage.it.url);
+      await stage.it.stop();
+      await page.locator('#activity.lost').waitFor(WAIT);
+      await say(page, 'say meanwhile');
+      await stage.it.start(['--port', port]);
+      await page.evaluate((token) => localStorage.setItem('dovecote-token', token), stage.it.token);
+      // A new start of local mode has a new token, which a page that stays open cannot know.
+      await page.reload();
+      await answered(page, 'before');
+      await say(page, 'say after');
+      await answered(page, 'after');
+      expect(await answers(page)).toEqual(['before', 'after']);
+      expect(problems).toEqual([]);
+      await page.close();
+    },
+    PATIENT_MS,
+  );
+}
