@@ -1,4 +1,4 @@
-import { accessSync, constants as files, statSync } from 'node:fs';
+import { accessSync, closeSync, constants as files, openSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ interface NativePty {
     utf8: boolean,
     helper: string,
     onExit: (code: number, signal: number) => void,
-  ): { readonly fd: number; readonly pid: number };
+  ): { readonly fd: number; readonly pid: number; readonly pty: string };
   resize(fd: number, columns: number, rows: number): void;
 }
 
@@ -44,7 +44,7 @@ export function spawnInTerminal(command: readonly string[], size: TerminalSize, 
   const env: Record<string, string> = { TERM: 'xterm-256color', ...start.env };
   const program = findProgram(file, env['PATH'] ?? '', start.cwd);
   const ended = Promise.withResolvers<Omit<CommandEnd, 'timedOut'>>();
-  const { fd, pid } = native.fork(
+  const { fd, pid, pty } = native.fork(
     program,
     args,
     Object.entries(env).map(([name, value]) => `${name}=${value}`),
@@ -55,13 +55,19 @@ export function spawnInTerminal(command: readonly string[], size: TerminalSize, 
     SAME_USER,
     true,
     '',
-    (code, signal) => ended.resolve({ code: signal === 0 ? code : null, signal: signalName(signal) }),
+    (code, signal) => {
+      closeSync(held);
+      ended.resolve({ code: signal === 0 ? code : null, signal: signalName(signal) });
+    },
   );
+  // A command closes its terminal a moment before it ends. Were that the terminal's end, ours would be closed too, and the command
+  // ended by SIGHUP in that moment.
+  const held = openSync(pty, files.O_RDWR | files.O_NOCTTY);
   const terminal = new ReadStream(fd);
   const drained = Promise.withResolvers<void>();
   let released = false;
   terminal.on('data', (data: Buffer) => start.onOutput('stdout', data));
-  // EIO: the last process that had it open has ended, which is a terminal's end of file.
+  // EIO: the last that had it open has closed it, which is a terminal's end of file.
   terminal.on('error', () => terminal.destroy());
   terminal.on('close', () => {
     released = true;
