@@ -4,6 +4,7 @@ export * from './cell/migrate.ts';
 export * from './cell/open.ts';
 export * from './cell/outbound.ts';
 export * from './cell/paths.ts';
+export * from './files/addressing.ts';
 export * from './files/atomic-write.ts';
 export * from './files/entries.ts';
 export * from './files/file-calls.ts';

@@ -33,6 +33,17 @@ export function createDeliveryMetrics(registry: Registry) {
       labelNames: ['work'] as const,
       registers,
     }),
+    containerCalls: new Counter({
+      name: 'dovecote_container_calls_total',
+      help: 'Calls for files and commands of sessions, by method, by where they were served (pod, volume) and by gRPC status.',
+      labelNames: ['method', 'where', 'code'] as const,
+      registers,
+    }),
+    containerEvictions: new Counter({
+      name: 'dovecote_container_evictions_total',
+      help: 'Connections to runners that were given up because they did not come about.',
+      registers,
+    }),
     freeBytes: new Gauge({ name: 'dovecote_storage_free_bytes', help: 'Free space of the volume of the shard.', registers }),
     full: new Gauge({ name: 'dovecote_storage_full', help: '1 while the volume is full and new events are refused.', registers }),
     admissions: new Counter({

@@ -8,6 +8,7 @@ import type { TokenReviewer } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { AttachHub } from './attach/hub.ts';
+import { type ContainerServiceDeps, containerService } from './container/container-service.ts';
 import { amend } from './inbox/amend.ts';
 import type { Inbox, InboxDeps } from './inbox/inbox.ts';
 import { stageAttachment } from './inbox/stage-attachment.ts';
@@ -40,6 +41,7 @@ export interface ServeDeps {
   readonly outbox: Pick<Outbox, 'retry'>;
   readonly usage: Usage;
   readonly enqueueSeconds: Pick<Histogram, 'observe'>;
+  readonly containerDeps: Omit<ContainerServiceDeps, 'stopping'>;
 }
 
 const CLOSE_GRACE_MS = 5_000;
@@ -182,6 +184,9 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
     finish: forRoles('Finish', (request: usage.FinishRequest) => deps.usage.finish(request), mustBeProxy),
     listUsage: forRoles('ListUsage', (request: usage.ListUsageRequest) => deps.usage.list(request)),
   } satisfies usage.UsageServer);
+
+  const container = containerService({ ...deps.containerDeps, stopping: stopping.signal });
+  server.addService(container.definition, container.handlers);
 
   const address = await listen(server, deps.listen);
   return {

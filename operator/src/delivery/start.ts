@@ -26,6 +26,7 @@ import { ShardCells } from './cells/cells.ts';
 import { makeFolder } from './cells/durable.ts';
 import { factsOf } from './cells/facts.ts';
 import { prepared } from './cells/statements.ts';
+import { RunnerPool } from './container/runner-pool.ts';
 import { Drops } from './inbox/drops.ts';
 import { CommitLine } from './inbox/group-commit.ts';
 import { Inbox, type InboxDeps } from './inbox/inbox.ts';
@@ -186,6 +187,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       events: {
         onAttached: (session) => {
           metrics.attached.set(hub.size);
+          pool.refresh(session);
           wake.onAttached(session);
         },
         onOutbox: (session) => background.run('read', session, () => read(session)),
@@ -194,11 +196,14 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
         onDrained: (session) => wake.onGone(session),
         onDetached: (session) => {
           metrics.attached.set(hub.size);
+          pool.refresh(session);
           partials.changed(session);
           wake.onGone(session);
         },
       },
     });
+    const pool = new RunnerPool({ endpoint: (session) => hub.endpoint(session), clock, log, evictions: metrics.containerEvictions });
+    undo.push(() => pool.close());
     const read = async (session: string): Promise<void> => {
       const { newRows, done, failed } = await outbox.read(session);
       if (newRows + done.length + failed.length > 0) wake.active(session);
@@ -384,6 +389,15 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       outbox,
       usage,
       enqueueSeconds: metrics.enqueueSeconds,
+      containerDeps: {
+        cells,
+        pool,
+        isAttached: (session) => hub.isAttached(session),
+        state: (session) => wake.state(session),
+        full: () => space.full,
+        calls: metrics.containerCalls,
+        log,
+      },
     });
     undo.push(() => server.close());
 

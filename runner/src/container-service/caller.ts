@@ -1,7 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { CALLER_HEADER } from '@dovecote/proto';
 import { type Metadata, ServerInterceptingCall, type ServerInterceptor, status } from '@grpc/grpc-js';
-
-export const CALLER_HEADER = 'x-dovecote-caller';
 
 /** Who may call: the delivery whose stream gave us the secret. Another stream's secret replaces it. */
 export class CallerGate {

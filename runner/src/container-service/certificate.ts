@@ -1,7 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-
-/** The name in every runner's certificate. A caller pins the certificate itself and expects this name, whatever the Pod's address. */
-export const CERTIFICATE_NAME = 'dovecote-session';
+import { CERTIFICATE_NAME } from '@dovecote/proto';
 
 export interface SelfSigned {
   /** PEM */

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
+import { CERTIFICATE_NAME } from '@dovecote/proto';
 import { describe, expect, jest, test } from '@jest/globals';
-import { CERTIFICATE_NAME, selfSigned } from '../container-service/certificate.ts';
+import { selfSigned } from '../container-service/certificate.ts';
 import { Bell } from './bell.ts';
 import { systemClock } from './clock.ts';
 import { ConfigurationError } from './exit.ts';

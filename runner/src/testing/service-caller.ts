@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type attach, containerService } from '@dovecote/proto';
+import { type attach, CALLER_HEADER, CERTIFICATE_NAME, containerService } from '@dovecote/proto';
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -12,7 +12,6 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { CERTIFICATE_NAME } from '../container-service/certificate.ts';
 import type { TestCell } from './cell.ts';
 import { DeliveryStandIn } from './delivery-stand-in.ts';
 import { type RunnerProcess, until } from './runner-process.ts';
@@ -43,7 +42,7 @@ export class ServiceCaller {
     this.runner = runner;
     this.delivery = delivery;
     this.#folder = folder;
-    this.metadata.set('x-dovecote-caller', 'the-secret');
+    this.metadata.set(CALLER_HEADER, 'the-secret');
   }
 
   static async of(running: Running, cell: TestCell): Promise<ServiceCaller> {

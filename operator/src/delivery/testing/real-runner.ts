@@ -1,0 +1,59 @@
+/** The real runner as a process of its own, attached to a delivery under test as its Pod would be. For tests only. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { agentHomeSubPath, cellPaths } from '@dovecote/proto';
+import { type Bench, until } from './delivery-bench.ts';
+
+const MAIN = join(import.meta.dirname, '../../../../runner/src/main.ts');
+
+export class RealRunner {
+  readonly child: ChildProcess;
+  readonly ended: Promise<unknown>;
+  #log = '';
+
+  private constructor(child: ChildProcess) {
+    this.child = child;
+    this.ended = once(child, 'exit');
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (data: Buffer) => {
+        this.#log += data.toString();
+      });
+  }
+
+  /** Resolves when delivery has it attached. */
+  static async start(bench: Bench, session: string, podUid: string): Promise<RealRunner> {
+    const before = bench.delivery().runner(session)?.certificate;
+    const paths = cellPaths(bench.root, session);
+    const agent = (await bench.session(session))?.metadata.ownerReferences?.[0]?.uid ?? '';
+    const token = join(bench.root, `token-${session}-${podUid}`);
+    writeFileSync(token, `session:${session}:${podUid}`);
+    const flags = {
+      session,
+      in: paths.in,
+      out: paths.out,
+      workspace: paths.workspace,
+      home: join(bench.root, agentHomeSubPath(agent)),
+      attach: bench.delivery().address,
+      token,
+      'log-level': 'warn',
+    };
+    const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    const runner = new RealRunner(spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env }));
+    const attached = (): boolean => {
+      const now = bench.delivery().runner(session)?.certificate;
+      return now !== undefined && now !== before;
+    };
+    await until(attached, 'the attach').catch((e: unknown) => {
+      throw new Error(`${(e as Error).message}\n${runner.#log}`);
+    });
+    return runner;
+  }
+
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+}
