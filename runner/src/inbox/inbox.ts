@@ -6,6 +6,7 @@ import {
   type AckRow,
   type AgentConfig,
   checkSkew,
+  type DeliveryState,
   type DestinationRow,
   INBOUND_MIGRATIONS,
   type InboundAnswer,
@@ -71,6 +72,7 @@ export class Inbox {
   readonly #mirror: Statement;
   readonly #highest: Statement;
   readonly #reread: Statement;
+  readonly #delivery: Statement;
   readonly #agentRow: Statement;
   readonly #destinations: Statement;
   readonly #routing: Statement;
@@ -101,7 +103,7 @@ export class Inbox {
     );
     this.#control = db.prepare(`SELECT ${columns} ${DUE} AND m.lane = 'control' ORDER BY m.seq LIMIT 50`);
     this.#answer = db.prepare(
-      `SELECT m.seq, m.content ${DUE} AND m.lane = 'control' AND json_extract(m.content, '$.answer.questionId') = :questionId ORDER BY m.seq LIMIT 1`,
+      `SELECT m.seq, m.sender_name, m.content ${DUE} AND m.lane = 'control' AND json_extract(m.content, '$.answer.questionId') = :questionId ORDER BY m.seq LIMIT 1`,
     );
     this.#nextDue = db
       .prepare(
@@ -116,6 +118,7 @@ export class Inbox {
        ON CONFLICT (seq) DO UPDATE SET state = excluded.state, tries = excluded.tries, next_try_at = excluded.next_try_at`,
     );
     this.#reread = db.prepare('SELECT * FROM main.messages_in WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq');
+    this.#delivery = db.prepare('SELECT state FROM main.delivered WHERE seq = ?').pluck();
     this.#agentRow = db.prepare('SELECT config, hash FROM main.agent WHERE id = 1');
     this.#destinations = db.prepare('SELECT * FROM main.destinations ORDER BY name');
     this.#routing = db.prepare('SELECT channel, chat, thread FROM main.routing WHERE id = 1');
@@ -199,10 +202,21 @@ export class Inbox {
   }
 
   /** The first choice made on a question that no turn has read. */
-  answerTo(questionId: string, now: number): { readonly seq: number; readonly answer: InboundAnswer } | undefined {
-    const row = this.#answer.get({ questionId, now }) as Pick<MessageInRow, 'seq' | 'content'> | undefined;
+  answerTo(questionId: string, now: number): { readonly seq: number; readonly by: string; readonly answer: InboundAnswer } | undefined {
+    const row = this.#answer.get({ questionId, now }) as Pick<MessageInRow, 'seq' | 'sender_name' | 'content'> | undefined;
     const answer = row === undefined ? undefined : (JSON.parse(row.content) as InboundContent).answer;
-    return row === undefined || answer === undefined ? undefined : { seq: row.seq, answer };
+    return row === undefined || answer === undefined ? undefined : { seq: row.seq, by: row.sender_name ?? '', answer };
+  }
+
+  /** Whether the row is a message on a platform, which can be reacted to. undefined: there is no such row. */
+  isOnPlatform(seq: number): boolean | undefined {
+    const [row] = this.reread([seq]);
+    return row === undefined ? undefined : row.platform_message_id !== null;
+  }
+
+  /** What became of an outbound row; undefined while delivery has not taken it. */
+  deliveryState(seq: number): DeliveryState | undefined {
+    return this.#delivery.get(seq) as DeliveryState | undefined;
   }
 
   /** When the earliest waiting row becomes due, ms since 1970. undefined: none waits. */

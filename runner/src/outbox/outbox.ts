@@ -239,6 +239,20 @@ export class Outbox {
     return typeof at === 'number' ? at : undefined;
   }
 
+  /** Kind and text of a row, for whoever would change it. */
+  sent(seq: number): { readonly kind: OutboundKindName; readonly text: string } | undefined {
+    return this.#sql("SELECT kind, coalesce(json_extract(content, '$.text'), '') AS text FROM messages_out WHERE seq = ?").get(seq) as
+      | { kind: OutboundKindName; text: string }
+      | undefined;
+  }
+
+  /** The newest texts that were sent, newest first. */
+  lastSent(limit: number): readonly { readonly seq: number; readonly text: string }[] {
+    return this.#sql(
+      "SELECT seq, json_extract(content, '$.text') AS text FROM messages_out WHERE kind = 'chat' ORDER BY seq DESC LIMIT ?",
+    ).all(limit) as { seq: number; text: string }[];
+  }
+
   /** Whether the turn has anything for people. */
   hasAnswered(turn: string): boolean {
     return this.#sql("SELECT 1 FROM messages_out WHERE id GLOB ? || '/*' AND id NOT GLOB '*/busy' LIMIT 1").get(turn) !== undefined;

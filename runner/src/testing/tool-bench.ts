@@ -12,6 +12,7 @@ import { Outbox } from '../outbox/outbox.ts';
 import { OutboxFiles } from '../outbox/outbox-files.ts';
 import { type BuiltInDeps, builtInTools } from '../tools/built-in.ts';
 import { commandEnvironment, type ProxyAccess } from '../tools/command-env.ts';
+import { knownMessage } from '../tools/known-message.ts';
 import type { ToolContext } from '../tools/tool.ts';
 import { type Toolbox, type ToolResult, toolboxes } from '../tools/toolbox.ts';
 import { TestCell } from './cell.ts';
@@ -62,6 +63,7 @@ export class ToolBench {
       rowId: 't/1/t0',
       send: (row) => this.outbox.commit({ out: [row] }).seqs[0] ?? 0,
       written: (id) => this.outbox.written(id),
+      message: (seq) => knownMessage(seq, this),
       waitForAnswer: async () => undefined,
       commandEnv: () => commandEnvironment({ PATH: process.env['PATH'] ?? '', HOME: this.cell.workspace }, this.#proxy, this.agent),
       ...context,

@@ -1,7 +1,10 @@
 import type { AgentData } from '../agent-data/agent-data.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Random } from '../lifecycle/random.ts';
+import { addReaction } from './add-reaction.ts';
+import { askUserQuestion } from './ask-user-question.ts';
 import { editFile } from './edit-file.ts';
+import { editMessage } from './edit-message.ts';
 import { execTool } from './exec.ts';
 import { globTool } from './glob.ts';
 import { grep } from './grep.ts';
@@ -11,6 +14,7 @@ import { listDir } from './list-dir.ts';
 import { listSessions } from './list-sessions.ts';
 import { readFile } from './read-file.ts';
 import { searchMessages } from './search-messages.ts';
+import { sendCard } from './send-card.ts';
 import { sendFile } from './send-file.ts';
 import { sendMessage } from './send-message.ts';
 import type { Tool } from './tool.ts';
@@ -29,5 +33,6 @@ export function builtInTools(deps: BuiltInDeps): readonly Tool[] {
   const files = [readFile, writeFile, editFile, listDir, globTool, grep];
   const shell = [execTool(deps), jobOutput(jobs), jobKill(jobs)];
   const lookUp = agentData === undefined ? [] : [listSessions(agentData), searchMessages(agentData)];
-  return [...files, ...shell, sendMessage, sendFile, ...lookUp];
+  const messages = [sendMessage, sendFile, editMessage, addReaction, askUserQuestion, sendCard];
+  return [...files, ...shell, ...messages, ...lookUp];
 }

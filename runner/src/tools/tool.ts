@@ -4,6 +4,12 @@ import { z } from 'zod';
 import type { Clock } from '../lifecycle/clock.ts';
 import type { NewOut } from '../outbox/outbox.ts';
 import type { OutboxFiles } from '../outbox/outbox-files.ts';
+import type { KnownMessage } from './known-message.ts';
+
+export interface Choice extends InboundAnswer {
+  /** display name of who chose; may be empty */
+  readonly by: string;
+}
 
 export interface ToolContext {
   readonly signal: AbortSignal;
@@ -18,11 +24,13 @@ export interface ToolContext {
   /** Commits a row for delivery at once. Written before by the same call: its seq, and nothing else happens. */
   send(row: NewOut): number;
   written(id: string): number | undefined;
+  /** The message that the model knows by this number. */
+  message(seq: number): KnownMessage;
   /**
    * What somebody chose on a question of this call, or undefined when nobody did until then (ms since 1970; the row's own `expiresAt`
    * counts when an earlier process asked it). Its inbound row is done with the call's result. Throws what the tool must let through.
    */
-  waitForAnswer(questionId: string, untilMs: number): Promise<InboundAnswer | undefined>;
+  waitForAnswer(questionId: string, untilMs: number): Promise<Choice | undefined>;
   /** environment of a command that the model starts now: it may hold a token, which is read anew each time */
   commandEnv(): Readonly<Record<string, string>>;
 }

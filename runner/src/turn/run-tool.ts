@@ -1,4 +1,5 @@
 import type { Block } from '@dovecote/proto';
+import { knownMessage } from '../tools/known-message.ts';
 import type { SessionDeps } from './session-deps.ts';
 import { interruptedResult, type ToolUse } from './transcript.ts';
 import { waitForAnswer } from './wait-for-answer.ts';
@@ -44,12 +45,13 @@ export async function runTool({ use, turn, step, replyTo, mayHaveRun, signal, dr
     rowId,
     commandEnv: () => deps.commandEnv(projection.agent),
     written: (id) => deps.outbox.written(id),
+    message: (seq) => knownMessage(seq, deps),
     waitForAnswer: async (questionId, untilMs) => {
       const until = deps.outbox.questionExpiry(rowId) ?? untilMs; // asked by an earlier process: its deadline still holds
       waits(until);
       const found = await waitForAnswer(questionId, until, { ...deps, signal, drain });
       if (found !== undefined) used.push(found.seq);
-      return found?.answer;
+      return found === undefined ? undefined : { ...found.answer, by: found.by };
     },
     send: (row) => {
       const [seq = 0] = deps.outbox.commit({ out: [row] }).seqs;

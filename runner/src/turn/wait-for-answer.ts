@@ -11,6 +11,8 @@ const PASSING_MS = 5;
 export interface FoundAnswer {
   /** of the inbound row, which is done once the tool's result is committed */
   readonly seq: number;
+  /** display name of who chose */
+  readonly by: string;
   readonly answer: InboundAnswer;
 }
 
