@@ -12,6 +12,9 @@ import { jobKill } from './job-kill.ts';
 import { jobOutput } from './job-output.ts';
 import { listDir } from './list-dir.ts';
 import { listSessions } from './list-sessions.ts';
+import { memoryEdit } from './memory-edit.ts';
+import { memoryRead } from './memory-read.ts';
+import { memoryWrite } from './memory-write.ts';
 import { readFile } from './read-file.ts';
 import { searchMessages } from './search-messages.ts';
 import { sendCard } from './send-card.ts';
@@ -34,5 +37,5 @@ export function builtInTools(deps: BuiltInDeps): readonly Tool[] {
   const shell = [execTool(deps), jobOutput(jobs), jobKill(jobs)];
   const lookUp = agentData === undefined ? [] : [listSessions(agentData), searchMessages(agentData)];
   const messages = [sendMessage, sendFile, editMessage, addReaction, askUserQuestion, sendCard];
-  return [...files, ...shell, ...messages, ...lookUp];
+  return [...files, ...shell, ...messages, memoryRead, memoryWrite, memoryEdit, ...lookUp];
 }
