@@ -176,7 +176,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       outboxFiles: new OutboxFiles(options.out),
       transcript: new TranscriptStore(outbox),
       files: withAttachments,
-      toolbox: toolboxes(builtInTools({ jobs, random, agentData }), log, () => mcp.tools),
+      toolbox: toolboxes(builtInTools({ jobs, random, agentData, proxy }), log, () => mcp.tools),
       commandEnv: environment,
       provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken, files: withAttachments, log }),
       projection: current,

@@ -3,6 +3,7 @@ import type { Jobs } from '../jobs/jobs.ts';
 import type { Random } from '../lifecycle/random.ts';
 import { addReaction } from './add-reaction.ts';
 import { askUserQuestion } from './ask-user-question.ts';
+import type { ProxyAccess } from './command-env.ts';
 import { editFile } from './edit-file.ts';
 import { editMessage } from './edit-message.ts';
 import { execTool } from './exec.ts';
@@ -21,6 +22,7 @@ import { sendCard } from './send-card.ts';
 import { sendFile } from './send-file.ts';
 import { sendMessage } from './send-message.ts';
 import type { Tool } from './tool.ts';
+import { webFetch } from './web-fetch.ts';
 import { writeFile } from './write-file.ts';
 
 export interface BuiltInDeps {
@@ -28,14 +30,25 @@ export interface BuiltInDeps {
   readonly random: Random;
   /** absent: nobody can be asked */
   readonly agentData?: AgentData | undefined;
+  /** absent: there is no way out */
+  readonly proxy?: ProxyAccess | undefined;
 }
 
 /** The runner's own tools, each in a file of its name. */
 export function builtInTools(deps: BuiltInDeps): readonly Tool[] {
-  const { jobs, agentData } = deps;
+  const { jobs, agentData, proxy } = deps;
   const files = [readFile, writeFile, editFile, listDir, globTool, grep];
   const shell = [execTool(deps), jobOutput(jobs), jobKill(jobs)];
   const lookUp = agentData === undefined ? [] : [listSessions(agentData), searchMessages(agentData)];
   const messages = [sendMessage, sendFile, editMessage, addReaction, askUserQuestion, sendCard];
-  return [...files, ...shell, ...messages, memoryRead, memoryWrite, memoryEdit, ...lookUp];
+  return [
+    ...files,
+    ...shell,
+    ...messages,
+    memoryRead,
+    memoryWrite,
+    memoryEdit,
+    ...lookUp,
+    ...(proxy === undefined ? [] : [webFetch(proxy)]),
+  ];
 }
