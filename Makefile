@@ -58,8 +58,8 @@ requirements: install ## One line per requirement id, from the last test runs
 	@node e2e/requirements-report.ts
 
 .PHONY: bench
-bench: build ## Measure, print a table, write e2e/bench/results.json
-	@node e2e/bench/main.ts
+bench: build ## Measure, print a table, write e2e/bench/results.json (ARGS=--cluster for a real cluster's figures too)
+	@node hack/bench.ts $(ARGS)
 
 .PHONY: images
 images: build ## OCI archives of the operator and the runner, without a registry

@@ -70,8 +70,16 @@ async function barePod(slack: SlackShaped, n: number): Promise<number> {
     metadata: { name },
     spec: {
       restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      securityContext: { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } },
       containers: [
-        { name: 'bare', image: fact('DOVECOTE_RUNNER_IMAGE'), imagePullPolicy: 'IfNotPresent', command: ['node', '-e', program] },
+        {
+          name: 'bare',
+          image: fact('DOVECOTE_RUNNER_IMAGE'),
+          imagePullPolicy: 'IfNotPresent',
+          command: ['node', '-e', program],
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+        },
       ],
     },
   });

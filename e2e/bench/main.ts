@@ -1,7 +1,7 @@
 /**
  * `make bench`: measures, prints a table and writes e2e/bench/results.json. `--quick` takes fewer samples, `--only <word>` the measures
- * whose name has it, `--cluster` adds those of the cluster that KUBECONFIG names. Figures mean something on an idle machine only:
- * the load at the beginning is printed with them.
+ * whose name has it, `--cluster` adds those of a real cluster (found or made as for `make e2e`). Figures mean something on an idle
+ * machine only: the load at the beginning is printed with them. Started by hack/bench.ts, which knows where the cluster is.
  */
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
@@ -21,8 +21,14 @@ const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])
   ['outbound', () => outboundRate(10, quick ? 50 : 200)],
   ['cold', () => coldWake(quick ? 3 : 12)],
   ['commit', () => commits(quick ? 50 : 200)],
-  ...(flags.cluster === true ? [['cluster', async () => (await import('./cluster.ts')).clusterMeasures(quick)] as const] : []),
+  ...(flags.cluster === true ? [['cluster', () => onCluster(quick)] as const] : []),
 ];
+
+/** With an installation of its own, as the scenarios have. */
+async function onCluster(quick: boolean): Promise<Result[]> {
+  await (await import('../harness/cluster-setup.ts')).default();
+  return (await import('./cluster.ts')).clusterMeasures(quick);
+}
 
 console.log(
   `load before: ${loadavg()
