@@ -70,6 +70,7 @@ export class Inbox {
   readonly #answer: Statement;
   readonly #nextDue: Statement;
   readonly #mirror: Statement;
+  readonly #forget: Statement;
   readonly #highest: Statement;
   readonly #reread: Statement;
   readonly #delivery: Statement;
@@ -117,12 +118,21 @@ export class Inbox {
       `INSERT INTO temp.mirror (seq, state, tries, next_try_at) VALUES (?, ?, ?, ?)
        ON CONFLICT (seq) DO UPDATE SET state = excluded.state, tries = excluded.tries, next_try_at = excluded.next_try_at`,
     );
+    this.#forget = db.prepare(
+      `DELETE FROM temp.mirror WHERE state IN ('done', 'failed')
+       AND EXISTS (SELECT 1 FROM main.messages_in m WHERE m.seq = mirror.seq AND m.status <> 'pending')`,
+    );
     this.#reread = db.prepare('SELECT * FROM main.messages_in WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq');
     this.#delivery = db.prepare('SELECT state FROM main.delivered WHERE seq = ?').pluck();
     this.#agentRow = db.prepare('SELECT config, hash FROM main.agent WHERE id = 1');
     this.#destinations = db.prepare('SELECT * FROM main.destinations ORDER BY name');
     this.#routing = db.prepare('SELECT channel, chat, thread FROM main.routing WHERE id = 1');
     this.#version = this.#dataVersion();
+  }
+
+  /** Several reads of one state of the file: each by itself locks it and looks for a journal. */
+  snapshot<T>(read: () => T): T {
+    return this.#db.transaction(read)();
   }
 
   /** Copies the runner's own acks, so that settled rows are filtered before delivery has copied them. */
@@ -154,8 +164,7 @@ export class Inbox {
     this.#version = version;
     checkSkew(schemaVersion(this.#db), this.#migrations, 'inbound.db');
     // What delivery has copied is filtered by its own status: the mirror stays as small as delivery's lag.
-    this.#db.exec(`DELETE FROM temp.mirror WHERE state IN ('done', 'failed')
-      AND EXISTS (SELECT 1 FROM main.messages_in m WHERE m.seq = mirror.seq AND m.status <> 'pending')`);
+    this.#forget.run();
     return true;
   }
 

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Inbox } from '../inbox/inbox.ts';
 import { TestCell } from '../testing/cell.ts';
@@ -53,6 +55,7 @@ describe('the outbox', () => {
   test('writes all of a step or nothing of it', () => {
     const seq = cell.say('x');
     outbox.claim(turn('t'), [seq]);
+    outbox.commit({}); // the claim comes with the next commit, whatever that is about
     const change = {
       history: [{ turn: 't', step: 1, role: 'assistant', blocks: [] }],
       settle: { seqs: [seq], state: 'done', turn: 't' },
@@ -85,6 +88,31 @@ describe('the outbox', () => {
     }
     expect(cell.turns().map((row) => row.state)).toEqual(Array(MAX_TRIES).fill('failed'));
   });
+
+  test('commits a claim by itself after some milliseconds, and with any other commit before that', async () => {
+    const [first, second] = [cell.say('x'), cell.say('y')];
+    const visible: string[] = [];
+    outbox.claim(turn('t1'), [first], () => visible.push('t1'));
+    expect([cell.acks(), dueSeqs()]).toEqual([[], [second]]);
+    clock.advance(1_000);
+    await new Promise(setImmediate);
+    expect(cell.acks()).toMatchObject([{ in_seq: first, state: 'processing', tries: 1 }]);
+    outbox.claim(turn('t2'), [second], () => visible.push('t2'));
+    outbox.commit({ state: { any: 1 } });
+    expect(cell.acks()).toHaveLength(2);
+    await new Promise(setImmediate);
+    expect(visible).toEqual(['t1', 't2']);
+  });
+
+  test.each(['', '{', '{"turn":{"id":1,"provider":"p"},"seqs":[2]}', '{"turn":{"id":"t","provider":"p"},"seqs":[1]}', 'x'.repeat(100_000)])(
+    'takes a claim marker that says nothing sane for none (%#)',
+    (text) => {
+      const seq = cell.say('x');
+      writeFileSync(join(cell.out, 'claim'), text);
+      expect(restart()).toEqual({ interrupted: 0, setAside: 0 });
+      expect(dueSeqs()).toEqual([seq]);
+    },
+  );
 
   test('counts no try for what a drain gives back', () => {
     const seq = cell.say('x');

@@ -2,6 +2,8 @@
  * Hop 7, last part: the only writer of outbound.db. Everything a step changes is one transaction here: acks, rows for
  * delivery, transcript, turn and state. Nobody else in the runner holds a handle on the file.
  */
+
+import { dirname, join } from 'node:path';
 import {
   type AckRow,
   type Block,
@@ -17,10 +19,15 @@ import {
 } from '@dovecote/proto';
 import type { Database, Statement } from 'better-sqlite3';
 import type { Clock } from '../lifecycle/clock.ts';
+import { type Claim, type ClaimingTurn, readClaimMarker, writeClaimMarker } from './claim-marker.ts';
 
 /** After so many turns that began with a message and did not survive it, the message is set aside. */
 export const MAX_TRIES = 5;
 const RETRY_MS = 5_000;
+/** A claim that no commit took along is committed by itself after this long: delivery should see what is being read. */
+const CLAIM_WITHIN_MS = 10;
+const CLAIM_MARKER = 'claim';
+const TAKEN = new Error('another commit took the claim along');
 /** Set aside, the sentence that delivery shows to people. */
 export const POISON = 'This message stopped the agent five times and was set aside.';
 
@@ -72,8 +79,16 @@ export interface InboxSide {
   mirror(acks: readonly AckRow[]): void;
 }
 
+/** Claimed, and not in the file yet. */
+interface EarlyClaim extends Claim {
+  readonly onVisible: () => void;
+  readonly timer: AbortController;
+}
+
 export class Outbox {
   readonly #db: Database;
+  readonly #marker: string;
+  #early: EarlyClaim | undefined;
   readonly #statements = new Map<string, Statement>();
   readonly #inbox: InboxSide;
   readonly #clock: Clock;
@@ -95,16 +110,19 @@ export class Outbox {
       readonly retryMs?: number;
     },
   ): Outbox {
-    const outbox = new Outbox(openOutboundWriter(path, deps.migrations ?? OUTBOUND_MIGRATIONS), deps);
+    const db = openOutboundWriter(path, deps.migrations ?? OUTBOUND_MIGRATIONS);
+    const outbox = new Outbox(db, join(dirname(path), CLAIM_MARKER), deps);
     deps.inbox.mirror(outbox.acksFrom(deps.inbox.lowestPending()));
     return outbox;
   }
 
   private constructor(
     db: Database,
+    marker: string,
     deps: { readonly inbox: InboxSide; readonly clock: Clock; readonly onRows: (seq: number) => void; readonly retryMs?: number },
   ) {
     this.#db = db;
+    this.#marker = marker;
     this.#inbox = deps.inbox;
     this.#clock = deps.clock;
     this.#onRows = deps.onRows;
@@ -119,7 +137,10 @@ export class Outbox {
    */
   clearStale(): { readonly interrupted: number; readonly setAside: number } {
     const now = this.#clock.now();
+    const left = readClaimMarker(this.#marker);
     const changed = this.#transaction(() => {
+      // Of a turn that the file does not know: its claim was the last thing that its process did.
+      if (left !== undefined && this.#sql('SELECT 1 FROM turns WHERE id = ?').get(left.turn.id) === undefined) this.#insertClaim(left, now);
       this.#sql(
         `UPDATE turns SET state = 'failed', error = 'the runner ended before its first step', ended_at = ? WHERE state = 'running' AND steps = 0`,
       ).run(now);
@@ -138,23 +159,45 @@ export class Outbox {
     return { interrupted: changed.length - setAside, setAside };
   }
 
-  /** Marks rows as being worked on by a turn, and counts the try. Makes the turn's row when it is new. */
-  claim(
-    turn: { readonly id: string; readonly provider: string; readonly model: string | undefined; readonly origin: number | undefined },
-    seqs: readonly number[],
-  ): void {
+  /**
+   * Marks rows as being worked on by a turn, and counts the try. Makes the turn's row when it is new. Outlives this process when it
+   * returns; is in the file with the next commit, which for a quick answer is the step itself, or after some milliseconds.
+   * `onVisible` is called once it is there: only from then on does delivery see that the rows are being read.
+   */
+  claim(turn: ClaimingTurn, seqs: readonly number[], onVisible: () => void = () => {}): void {
+    this.#commitEarly();
     const now = this.#clock.now();
-    const acks = this.#transaction(() => {
-      this.#sql(
-        'INSERT INTO turns (id, state, provider, model, origin_seq, started_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING',
-      ).run(turn.id, 'running', turn.provider, turn.model ?? null, turn.origin ?? null, now);
-      const claim = this.#sql(
-        `INSERT INTO acks (in_seq, state, turn_id, at) VALUES (:seq, 'processing', :turn, :now)
+    const known = this.#sql('SELECT 1 FROM acks WHERE in_seq IN (SELECT value FROM json_each(?)) LIMIT 1').get(JSON.stringify(seqs));
+    // A row that was tried before has a count in the file, which must not lag behind.
+    if (known !== undefined || !writeClaimMarker(this.#marker, { turn, seqs })) {
+      this.#inbox.mirror(this.#transaction(() => this.#insertClaim({ turn, seqs }, now)));
+      onVisible();
+      return;
+    }
+    const timer = new AbortController();
+    this.#early = { turn, seqs, onVisible, timer };
+    this.#inbox.mirror(
+      seqs.map((in_seq) => ({ in_seq, state: 'processing', turn_id: turn.id, tries: 1, next_try_at: 0, error: null, at: now })),
+    );
+    this.#clock.sleep(CLAIM_WITHIN_MS, timer.signal).then(
+      () => this.#commitEarly(),
+      () => {}, // another commit took it along
+    );
+  }
+
+  #commitEarly(): void {
+    if (this.#early !== undefined) this.#transaction(() => {});
+  }
+
+  #insertClaim({ turn, seqs }: Claim, now: number): AckRow[] {
+    this.#sql(
+      'INSERT INTO turns (id, state, provider, model, origin_seq, started_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING',
+    ).run(turn.id, 'running', turn.provider, turn.model ?? null, turn.origin ?? null, now);
+    const claim = this.#sql(
+      `INSERT INTO acks (in_seq, state, turn_id, at) VALUES (:seq, 'processing', :turn, :now)
          ON CONFLICT (in_seq) DO UPDATE SET state = 'processing', turn_id = :turn, tries = tries + 1, at = :now WHERE state = 'interrupted' RETURNING *`,
-      );
-      return seqs.map((seq) => claim.get({ seq, turn: turn.id, now }) as AckRow);
-    });
-    this.#inbox.mirror(acks);
+    );
+    return seqs.flatMap((seq) => (claim.get({ seq, turn: turn.id, now }) as AckRow | undefined) ?? []);
   }
 
   /** Gives back what a turn claimed and no step used: not counted as a try, because nothing died. */
@@ -272,6 +315,7 @@ export class Outbox {
   }
 
   close(): void {
+    this.#early?.timer.abort(TAKEN); // the next process finds the marker
     this.#db.close();
   }
 
@@ -283,7 +327,19 @@ export class Outbox {
   }
 
   #transaction<T>(work: () => T): T {
-    return this.#db.transaction(work).immediate();
+    const early = this.#early;
+    const result = this.#db
+      .transaction(() => {
+        if (early !== undefined) this.#insertClaim(early, this.#clock.now());
+        return work();
+      })
+      .immediate();
+    if (early !== undefined) {
+      this.#early = undefined;
+      early.timer.abort(TAKEN);
+      setImmediate(early.onVisible); // whoever commits goes on first: he may be about to say that the rows are used
+    }
+    return result;
   }
 
   #appendHistory(row: NewHistory, now: number): void {

@@ -23,12 +23,6 @@ export interface Standing {
   readonly unused: Unused;
 }
 
-/** All that the turn began with was deleted before it was read. */
-export function endUnread({ id, unused }: Standing, { outbox }: SessionDeps): TurnOutcome {
-  outbox.commit({ settle: { seqs: unused.seqs, state: 'done', turn: id }, turn: { id, state: 'done', steps: 0 } });
-  return 'ended';
-}
-
 /** The model would go on and on: people get a sentence instead. */
 export function endGuarded(sentence: string, { id, steps, replyTo }: Standing, { outbox, transcript }: SessionDeps): TurnOutcome {
   transcript.forget();

@@ -44,4 +44,6 @@ export interface SessionDeps {
 /** What its turns get beside that. */
 export interface TurnDeps extends SessionDeps {
   readonly titles: Pick<TitleMaker, 'afterStep'>;
+  /** sentences about messages that changed right after a turn had read them, for the next one that reads */
+  readonly unseenChanges: string[];
 }

@@ -47,7 +47,7 @@ export class Session {
 
   constructor(deps: SessionDeps, drain: Drain) {
     this.#titles = new TitleMaker(deps);
-    this.#deps = { ...deps, titles: this.#titles };
+    this.#deps = { ...deps, titles: this.#titles, unseenChanges: [] };
     this.#drain = drain;
   }
 
@@ -86,23 +86,29 @@ export class Session {
   /** The next work, or how long to wait, ms. */
   #look(): Work | number {
     const { inbox, clock } = this.#deps;
-    inbox.changed();
     const now = clock.now();
-    const control = inbox.control(now);
+    const { control, batch, projection, dueAt } = inbox.snapshot(() => {
+      inbox.changed();
+      const due = this.#unfinished === undefined ? inbox.next(now) : undefined;
+      return {
+        control: inbox.control(now),
+        batch: due,
+        projection: due === undefined ? undefined : this.#deps.projection(),
+        dueAt: due === undefined ? inbox.nextDueAt() : undefined,
+      };
+    });
     const stops = control.filter((row) => controlCommand(row) === 'stop');
     if (stops.length > 0) this.#stopIdle(stops);
     if (this.#unfinished !== undefined) {
-      const { row, interruptions, dueAt } = this.#unfinished;
-      if (dueAt > now) return dueAt - now;
+      const { row, interruptions, dueAt: resumeAt } = this.#unfinished;
+      if (resumeAt > now) return resumeAt - now;
       const turn = Turn.resume(this.#deps, this.#drain, row, interruptions);
       this.#unfinished = undefined;
       return turn;
     }
     const compacts = control.filter((row) => controlCommand(row) === 'compact');
     if (compacts.length > 0) return new CompactOnDemand(compacts, this.#deps, this.#drain);
-    const batch = inbox.next(now);
-    if (batch !== undefined) return Turn.begin(this.#deps, this.#drain, batch, this.#deps.projection());
-    const dueAt = inbox.nextDueAt();
+    if (batch !== undefined && projection !== undefined) return Turn.begin(this.#deps, this.#drain, batch, projection);
     return dueAt === undefined ? POLL_MS : Math.max(0, dueAt - now);
   }
 

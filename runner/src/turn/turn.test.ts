@@ -21,7 +21,7 @@ import { CANNOT_COMPACT, COMPACTED, CUT_OFF, NO_ANSWER, NOTHING_TO_COMPACT, REFU
 import { Session } from './session.ts';
 import { TranscriptStore } from './transcript-store.ts';
 
-type Reply = (request: ProviderRequest) => Partial<Answer> | ProviderError;
+type Reply = (request: ProviderRequest) => Partial<Answer> | ProviderError | Promise<Partial<Answer>>;
 const says = (text: string, fields: Partial<Answer> = {}): Partial<Answer> => ({ blocks: [{ type: 'text', text }], ...fields });
 const calls = (name: string, input: unknown, text = ''): Partial<Answer> => ({
   blocks: [...(text === '' ? [] : [{ type: 'text', text } as Block]), { type: 'tool_use', id: `u${Math.random()}`, name, input }],
@@ -64,7 +64,7 @@ class Bench {
         const reply =
           request.purpose === 'title'
             ? ProviderError.permanent('BadRequest', 'no titles here')
-            : (replies[requests.length - 1]?.(request) ?? says('(the script is over)'));
+            : await (replies[requests.length - 1]?.(request) ?? says('(the script is over)'));
         if (reply instanceof ProviderError) throw reply;
         yield {
           type: 'answer',
@@ -356,20 +356,43 @@ describe('a turn', () => {
     ]);
   });
 
-  test.each([
-    ['edited', "UPDATE messages_in SET content = json_object('text', 'new words')", ['new words'], ['answer']],
-    ['deleted', "UPDATE messages_in SET content = json_object('text', ''), status = 'done', trigger = 0", [], []],
-  ])('reads a message that is %s between the read and the claim as it is then', async (_what, sql, read, texts) => {
-    make([says('answer')]);
-    bench.reached = (point) => {
-      if (point === 'runner/after-read-before-claim') bench.cell.inbound.exec(sql);
+  describe.each([
+    ['edited', "UPDATE messages_in SET content = json_object('text', 'new words') WHERE seq = 2", 'It now reads: new words'],
+    [
+      'deleted',
+      "UPDATE messages_in SET content = json_object('text', ''), status = 'done', trigger = 0 WHERE seq = 2",
+      'Message 2 was deleted while you read it.',
+    ],
+  ])('a message that is %s after it was read and before delivery can see that', (_what, sql, told) => {
+    const edit = (point: string): void => {
+      if (point === 'runner/after-read-before-claim' && bench.requests.length === 0) bench.cell.inbound.exec(sql);
     };
-    bench.say('old words');
-    await bench.ended();
-    expect(bench.requests.map((request) => JSON.stringify(request.messages).includes('old words'))).toEqual(texts.map(() => false));
-    expect(bench.requests.flatMap((request) => read.filter((words) => JSON.stringify(request.messages).includes(words)))).toEqual(read);
-    expect(bench.cell.texts()).toEqual(texts);
-    expect(bench.cell.acks()).toMatchObject([{ state: 'done' }]);
+
+    test('while the model answers: the same turn is told with its next step', async () => {
+      make([
+        async () => {
+          await until('the claim is committed by itself', () => bench.cell.acks().length > 0);
+          await new Promise(setImmediate);
+          return calls('list_dir', {});
+        },
+        says('answer'),
+      ]);
+      bench.reached = edit;
+      bench.say('old words');
+      await bench.ended();
+      expect(bench.requests.map((request) => JSON.stringify(request.messages).includes(told))).toEqual([false, true]);
+    });
+
+    test('and answered at once: the next turn is told', async () => {
+      make([says('answer'), says('more')]);
+      bench.reached = edit;
+      bench.say('old words');
+      await bench.ended();
+      bench.say('and now?');
+      await bench.ended(2);
+      expect(bench.requests.map((request) => JSON.stringify(request.messages).includes(told))).toEqual([false, true]);
+      expect(bench.cell.acks().map(({ state }) => state)).toEqual(['done', 'done']);
+    });
   });
 
   test('answers a task at the place that answers go to when they reply to nothing', async () => {

@@ -9,7 +9,7 @@ import { type CallOptions, callModel } from './call-model.ts';
 import { compact } from './compact.ts';
 import { composeAnswer, NO_DESTINATION } from './compose-answer.ts';
 import type { Drain } from './drain.ts';
-import { checkpoint, endGuarded, endRefused, endStopped, endUnread, type Standing, type TurnOutcome } from './endings.ts';
+import { checkpoint, endGuarded, endRefused, endStopped, type Standing, type TurnOutcome } from './endings.ts';
 import { loopGuard } from './loop-guard.ts';
 import { Reading } from './reading.ts';
 import { runTool } from './run-tool.ts';
@@ -27,6 +27,8 @@ interface Start {
   readonly steps: number;
   readonly interruptions: number;
   readonly reading: Reading;
+  /** as it was just read */
+  readonly projection?: Projection;
 }
 
 export class Turn {
@@ -41,6 +43,7 @@ export class Turn {
   #firstMayHaveRun: boolean;
   #waited = 0;
   #stopSeqs: readonly number[] = [];
+  #projection: Projection | undefined;
 
   /** A new turn over a batch: claims its rows. */
   static begin(deps: TurnDeps, drain: Drain, batch: Batch, projection: Projection): Turn {
@@ -48,7 +51,7 @@ export class Turn {
     const first = batch.rows.find((row) => row.trigger === 1);
     const reading = new Reading(deps, id, { origin: first?.seq ?? 0, place: first ?? NOWHERE });
     reading.take(batch, projection, 1);
-    return new Turn(deps, drain, { id, steps: 0, interruptions: 0, reading });
+    return new Turn(deps, drain, { id, steps: 0, interruptions: 0, reading, projection });
   }
 
   /** A turn that a predecessor left after a finished step; `interruptions` is 0 when it was left on purpose, between tools. */
@@ -67,6 +70,7 @@ export class Turn {
     this.#interruptions = start.interruptions;
     this.#firstMayHaveRun = start.interruptions > 0;
     this.#startedAt = deps.clock.now();
+    this.#projection = start.projection;
   }
 
   /** Cancels the turn on behalf of these control rows. */
@@ -102,13 +106,13 @@ export class Turn {
 
   async #step(signal: AbortSignal): Promise<TurnOutcome | 'next step'> {
     const deps = this.#deps;
-    const projection = deps.projection();
+    const projection = this.#projection ?? deps.projection();
+    this.#projection = undefined; // the next step reads it anew
     const { agent } = projection;
     const guard = loopGuard(this.#ownMessages(), this.#steps, agent.maxSteps) ?? this.#timeGuard(agent);
     if (guard !== undefined && this.#steps > 0) return endGuarded(guard, this.#standing(), deps);
     const step = this.#steps + 1;
     if (this.#steps > 0) this.#reading.join(projection, step);
-    else if (this.#reading.unused.history.length === 0) return endUnread(this.#standing(), deps);
     const provider = await deps.provider(agent.provider);
     const answer = await this.#ask(provider, projection, this.#callOptions(step, agent, signal));
     const ended = this.#commitAnswer(answer, step, projection);
