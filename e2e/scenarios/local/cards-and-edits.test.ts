@@ -22,9 +22,7 @@ async function conversation() {
     until(`the agent is told of ${seq}`, () =>
       house.files.messages(session).find(({ kind, content }) => kind === 'system' && content.includes(`Your message ${seq} `)),
     ).then(({ content }) => (JSON.parse(content) as { text: string }).text);
-  const settled = (seq: number): Promise<unknown> =>
-    until(`${seq} is delivered`, () => house.files.ledger(session).find((row) => row.seq === seq && row.state === 'delivered'));
-  return { slack, house, thread, answer, session, asked: asked?.seq ?? 0, own: own?.seq ?? 0, write, told, settled };
+  return { slack, house, thread, answer, session, asked: asked?.seq ?? 0, own: own?.seq ?? 0, write, told };
 }
 
 verifies(
@@ -39,7 +37,7 @@ verifies(
       links: [{ label: 'Log', url: 'https://ci.example/7' }],
       fallback: 'Build 7 is green',
     };
-    write({ kind: 'card', content: card });
+    await slack.say(`tool send_card ${JSON.stringify(card)}`, thread);
     const sent = await slack.answer(thread, 'Build 7 is green');
     expect(sent.text).toBe('Build 7 is green');
     expect(sent.blocks).toMatchObject([
@@ -48,6 +46,7 @@ verifies(
       { type: 'section', fields: [{ text: '*Time*\n3 s' }] },
       { type: 'section', text: { text: '<https://ci.example/7|Log>' } },
     ]);
+    // More than the tool would let through: what the platform would not lay out is not lost for it.
     write({ kind: 'card', content: { ...card, title: 'x'.repeat(200), text: 'the whole of it' } });
     const plain = await slack.answer(thread, 'the whole of it');
     expect(plain.blocks ?? []).toEqual([]);
@@ -60,9 +59,10 @@ verifies(
   'tool/edit-message',
   'an own message is changed by its number; what others wrote, or what never arrived, is refused with a sentence for the agent',
   async () => {
-    const { slack, thread, answer, asked, own, write, told, settled } = await conversation();
-    await settled(write({ kind: 'edit', content: { target: own, text: 'second **thoughts**' } }));
-    expect((await slack.replies(thread)).map(({ ts, text }) => [ts, text])).toEqual([[answer.ts, 'second *thoughts*']]);
+    const { slack, thread, answer, asked, own, write, told } = await conversation();
+    await slack.say(`tool edit_message ${JSON.stringify({ message: own, text: 'second **thoughts**' })}`, thread);
+    expect((await slack.answer(thread, 'second *thoughts*')).ts).toBe(answer.ts);
+    // A runner that the agent has taken over asks for what its tools would not.
     const theirs = write({ kind: 'edit', content: { target: asked, text: 'words in their mouth' } });
     expect(await told(theirs)).toMatch(/could not be delivered: cannot edit the message on Slack: cant_update_message/);
     const lost = write({ kind: 'file', content: { path: 'outbox/nothing', name: 'x', mimeType: 'text/plain', sizeBytes: 1 } });
@@ -77,13 +77,16 @@ verifies(
   'tool/add-reaction',
   'on what a person wrote and on an own message, by its number; one that the platform does not have is refused with a sentence for the agent',
   async () => {
-    const { slack, thread, asked, own, write, told, settled } = await conversation();
-    await settled(write({ kind: 'reaction', content: { target: asked, emoji: '👍' } }));
-    await settled(write({ kind: 'reaction', content: { target: own, emoji: '🎉' } }));
+    const { slack, thread, asked, own, write, told } = await conversation();
+    await slack.say(
+      `tool add_reaction ${JSON.stringify({ message: asked, emoji: '👍' })}\ntool add_reaction ${JSON.stringify({ message: own, emoji: '🎉' })}\nsay reacted`,
+      thread,
+    );
+    await slack.answer(thread, 'reacted');
     const { messages } = (await slack.call('conversations.replies', { channel: slack.chat, ts: thread })) as {
       messages: { text: string; reactions?: { name: string }[] }[];
     };
-    expect(messages.map(({ text, reactions = [] }) => [text, reactions.map(({ name }) => name)])).toEqual([
+    expect(messages.slice(0, 2).map(({ text, reactions = [] }) => [text, reactions.map(({ name }) => name)])).toEqual([
       ['say first words', ['+1']],
       ['first words', ['tada']],
     ]);

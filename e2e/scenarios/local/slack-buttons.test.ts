@@ -1,7 +1,6 @@
 import { expect } from '@jest/globals';
 import type { SlackMessage } from '../../emulators/slack.ts';
 import { demoAgent } from '../../harness/objects.ts';
-import { writeByHand } from '../../harness/runner-hand.ts';
 import { slackChats } from '../../harness/slack-house.ts';
 import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
@@ -22,15 +21,13 @@ verifies(
     const scene = stage.it;
     const { slack, house } = scene;
     const alice = slack.person;
-    const thread = await slack.say('say ready');
-    await slack.answer(thread, 'ready');
-    const session = house.files.find(`team/${slack.chat}/${thread}`) ?? '';
-    const options = ['Red', 'Blue'].map((label, i) => ({ label, value: `value ${i}` }));
-    const content = { questionId: 'q', title: 'Colour', text: 'Which **one**?', options, expiresAt: 1 };
-    const seq = writeByHand(house.files, session, { kind: 'question', content });
+    const thread = await slack.say(
+      'tool ask_user_question {"title":"Colour","question":"Which **one**?","options":["Red","Blue"]}\nsay done: {result}',
+    );
     const asked = await slack.answer(thread, 'Which *one*?');
+    const session = house.files.find(`team/${slack.chat}/${thread}`) ?? '';
     const buttons = (message: SlackMessage | undefined) => message?.blocks?.flatMap(({ elements = [] }) => elements) ?? [];
-    expect(buttons(asked).map(({ text }) => text.text)).toEqual(options.map(({ label }) => label));
+    expect(buttons(asked).map(({ text }) => text.text)).toEqual(['Red', 'Blue']);
     const [red, blue] = buttons(asked).map(({ value }) => value);
     const press = (user: string, data = '', more: object = {}): Promise<number> =>
       scene.press({ ts: asked.ts, thread, user, data, ...more });
@@ -47,22 +44,14 @@ verifies(
     expect(buttons((await slack.replies(thread)).find(({ ts }) => ts === asked.ts))).toHaveLength(2);
 
     expect(await press(alice, blue)).toBe(200);
-    await slack.answer(thread, 'You chose: Blue');
+    await slack.answer(thread, /^done: .*chose: Blue$/);
     const answered = await slack.answer(thread, /✓ \*Blue\*/);
     expect(answered.ts).toBe(asked.ts);
     expect(buttons(answered)).toEqual([]);
     expect(await press(alice, red)).toBe(200);
     const answers = house.files.messages(session).filter(({ content: stored }) => stored.includes('questionSeq'));
-    expect(answers.map(({ content: stored, sender, thread: place }) => [JSON.parse(stored), sender, place])).toEqual([
-      [
-        {
-          text: 'Blue',
-          answer: { questionId: 'q', questionSeq: seq, title: 'Colour', value: 'value 1', label: 'Blue' },
-        },
-        alice,
-        thread,
-      ],
-    ]);
+    expect(answers.map(({ sender, thread: place }) => [sender, place])).toEqual([[alice, thread]]);
+    expect(JSON.parse(answers[0]?.content ?? '')).toMatchObject({ text: 'Blue', answer: { title: 'Colour', label: 'Blue' } });
     // The signature is the same as for events: without it nothing is read.
     const body = new URLSearchParams({ payload: '{"type":"block_actions"}' }).toString();
     expect(await scene.post(body, { ...slack.signature(body, 'guessed'), 'content-type': 'application/x-www-form-urlencoded' })).toBe(401);

@@ -2,7 +2,6 @@ import { expect } from '@jest/globals';
 import { TelegramEmulator } from '../../emulators/telegram.ts';
 import { LocalMode } from '../../harness/local-mode.ts';
 import { demoAgent, manifest, secret } from '../../harness/objects.ts';
-import { writeByHand } from '../../harness/runner-hand.ts';
 import { PATIENT_MS, stage } from '../../harness/stage.ts';
 import { verifies } from '../../verifies.ts';
 
@@ -58,18 +57,17 @@ verifies(
   'buttons: one that is pressed is the answer, the message then says so and has none; pressed again it changes nothing',
   async () => {
     const { telegram, house } = scenery.it;
-    await telegram.say(44, 'say ready');
-    await telegram.answer(44, 'ready');
-    const session = house.files.find('tg/44') ?? '';
-    const options = ['Red', 'Blue'].map((label, i) => ({ label, value: `value ${i}` }));
-    const content = { questionId: 'q', title: 'Colour', text: 'Which <one>?', options, expiresAt: 1 };
-    writeByHand(house.files, session, { kind: 'question', content });
+    await telegram.say(
+      44,
+      'tool ask_user_question {"title":"Colour","question":"Which <one>?","options":["Red","Blue"]}\nsay done: {result}',
+    );
     await telegram.answer(44, 'Which &lt;one&gt;?');
     expect(telegram.buttons(44)).toEqual(['Red', 'Blue']);
     await Promise.all([telegram.press(44, 'Blue'), telegram.press(44, 'Blue')]);
-    await telegram.answer(44, 'You chose: Blue');
+    await telegram.answer(44, 'chose: Blue');
     await telegram.answer(44, '✓ <b>Blue</b> (Alice)');
     expect(telegram.buttons(44)).toEqual([]);
+    const session = house.files.find('tg/44') ?? '';
     const answers = house.files.messages(session).filter(({ content: stored }) => stored.includes('questionSeq'));
     expect(answers).toMatchObject([{ lane: 'control', sender: '44', sender_name: 'Alice' }]);
   },
