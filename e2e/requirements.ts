@@ -277,14 +277,15 @@ export const requirements: readonly Requirement[] = [
   },
   { id: 'tool/send-message', behaviour: 'to a destination, delivered at once, not at turn end', from: 'S3' },
   { id: 'tool/send-file', behaviour: 'from /workspace or /agent, any size up to the limit', from: 'S1' },
-  { id: 'tool/edit-message', behaviour: 'on own and on inbound messages, by the seq the model sees', from: 'S1 N' },
-  { id: 'tool/add-reaction', behaviour: 'on own and on inbound messages, by the seq the model sees', from: 'S1 N' },
+  { id: 'tool/edit-message', behaviour: 'on own and on inbound messages, by the seq the model sees', from: 'S1 N', claimed: 'local' },
+  { id: 'tool/add-reaction', behaviour: 'on own and on inbound messages, by the seq the model sees', from: 'S1 N', claimed: 'local' },
   {
     id: 'tool/ask-user-question',
     behaviour: 'buttons where the platform has them (index-encoded), else numbered text; answer resumes the turn, late answers too',
     from: 'S1 N',
+    claimed: 'local',
   },
-  { id: 'tool/send-card', behaviour: 'card with fallback text', from: 'N' },
+  { id: 'tool/send-card', behaviour: 'card with fallback text', from: 'N', claimed: 'local' },
   { id: 'tool/list-sessions', behaviour: 'type, platform, limit', from: 'S2' },
   {
     id: 'tool/search-messages',
