@@ -591,25 +591,44 @@ export const requirements: readonly Requirement[] = [
     id: 'pod/container-service',
     behaviour: 'gRPC on 9090: ReadFile, WriteFile, ListDir, ReadRaw, WriteRaw, Exec, Stat, Mkdir, Rename, DeleteFile',
     from: 'S0',
+    claimed: 'local',
   },
   {
     id: 'pod/exec',
     behaviour: 'stdin, tty, resize, env, timeout, exit by signal, process group killed, re-attach by job id',
     from: 'S0 M',
+    claimed: 'local',
   },
-  { id: 'pod/path-jail', behaviour: 'every path confined, links not followed, modes kept, writes atomic and synced', from: 'M' },
-  { id: 'pod/tls-per-session', behaviour: 'TLS with a key of its own per Pod, pinned; caller authenticated; health service', from: 'M' },
+  {
+    id: 'pod/path-jail',
+    behaviour: 'every path confined, links not followed, modes kept, writes atomic and synced',
+    from: 'M',
+    claimed: 'local',
+  },
+  {
+    id: 'pod/tls-per-session',
+    behaviour: 'TLS with a key of its own per Pod, pinned; caller authenticated; health service',
+    from: 'M',
+    claimed: 'local',
+  },
   {
     id: 'pod/pool',
     behaviour: 'client pool: single-flight dial, eviction after 30 s stuck in Connecting, new Pod IP replaces at once',
     from: 'S0',
+    claimed: 'local',
   },
-  { id: 'pod/asleep-files', behaviour: 'files of a sleeping session can be read and written without waking it', from: 'F' },
+  {
+    id: 'pod/asleep-files',
+    behaviour: 'files of a sleeping session can be read and written without waking it',
+    from: 'F',
+    claimed: 'local',
+  },
   {
     id: 'pod/mcp-stdio-session',
     behaviour:
       'a caller can open an MCP stdio session in the Pod: full JSON-RPC envelope, no double initialize, cancel, pending calls cleaned',
     from: 'S0',
+    claimed: 'local',
   },
   {
     id: 'data/orphan-cell',

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { ApiClient, CommandError, runningLocal } from './cli/api-client.ts';
 import { ask, type ChatOptions, converse } from './cli/chat.ts';
+import { getFile, listFiles, putFile } from './cli/files.ts';
 import { explain, listDeadLetters, listDrops, listSessions, type Output, retryDeadLetter } from './cli/inspect.ts';
 import { toError } from './lib/errors.ts';
 import type { ControllerFlags, DeliveryFlags, GatewayFlags, ProxyFlags, RoleFlags } from './roles/flags.ts';
@@ -233,6 +234,22 @@ look(deadLetters, 'list', 'each with the last error').action((flags: LookFlags) 
 look(deadLetters, 'retry <id>', 'try one again').action((id: string, flags: LookFlags) =>
   retryDeadLetter(client(flags), id, { ...flags, write }),
 );
+
+const files = program.command('files').description('files of a session, awake or asleep: nobody is woken');
+look(files, 'ls <session> [path]', 'what is in a folder, /workspace when absent').action(
+  (session: string, path: string | undefined, flags: LookFlags) =>
+    listFiles(client(flags), session, path ?? '/workspace', { ...flags, now: Date.now(), write }),
+);
+look(files, 'get <session> <path>', 'a file, to the terminal or to --file')
+  .option('--file <local>', 'where to put it')
+  .action((session: string, path: string, flags: LookFlags & { file?: string }) =>
+    getFile(client(flags), session, path, { output: flags.output, file: flags.file, stdout: process.stdout, write }),
+  );
+look(files, 'put <session> <path>', 'make or replace a file, from the standard input or from --file; missing folders are made')
+  .option('--file <local>', 'what to put there')
+  .action((session: string, path: string, flags: LookFlags & { file?: string }) =>
+    putFile(client(flags), session, path, { output: flags.output, file: flags.file, stdin: process.stdin, write }),
+  );
 
 try {
   await program.parseAsync();

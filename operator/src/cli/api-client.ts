@@ -39,12 +39,19 @@ export class ApiClient {
   /** Throws CommandError with the server's own sentence. */
   async request(
     path: string,
-    init: { readonly method?: string; readonly body?: unknown; readonly signal?: AbortSignal } = {},
+    init: {
+      readonly method?: string;
+      readonly body?: unknown;
+      /** instead of `body`: sent as it is */
+      readonly bytes?: Blob | ReadableStream;
+      readonly signal?: AbortSignal;
+    } = {},
   ): Promise<Response> {
     const response = await fetch(`${this.#url}${path}`, {
       method: init.method ?? 'GET',
       headers: { authorization: `Bearer ${this.#token}`, ...(init.body !== undefined && { 'content-type': 'application/json' }) },
       ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
+      ...(init.bytes !== undefined && { body: init.bytes, duplex: 'half' }),
       ...(init.signal && { signal: init.signal }),
     }).catch((e: unknown) => {
       if (init.signal?.aborted) throw e;

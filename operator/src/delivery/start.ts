@@ -394,6 +394,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
         pool,
         isAttached: (session) => hub.isAttached(session),
         state: (session) => wake.state(session),
+        onActive: (session) => wake.active(session),
         full: () => space.full,
         calls: metrics.containerCalls,
         log,

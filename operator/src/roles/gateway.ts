@@ -1,10 +1,11 @@
 /** The gateway as both a cluster and local mode compose it: platforms' webhooks and the web chat on one HTTP server. */
 
-import { inbox } from '@dovecote/proto';
+import { containerService, inbox, sessions } from '@dovecote/proto';
 import type { Authorizer } from '../gateway/api/authorize.ts';
 import { stagedOf } from '../gateway/api/file-routes.ts';
 import { apiRoutes } from '../gateway/api/routes.ts';
-import { SessionClients } from '../gateway/api/session-clients.ts';
+import { sessionFileRoutes } from '../gateway/api/session-file-routes.ts';
+import { ShardedClients } from '../gateway/api/sharded-clients.ts';
 import { localAnswer, localMessage } from '../gateway/channels/local/local.ts';
 import type { Ownership } from '../gateway/channels/ownership.ts';
 import { type Gateway, type GatewayPlugin, startGateway } from '../gateway/start.ts';
@@ -43,15 +44,19 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
     messagingGroups: watched(messagingGroups, { ...deps, group, kubeMetrics }),
     agentGroups: watched(agentGroups, { ...deps, group, kubeMetrics }),
   };
-  const clients = new SessionClients(deps.shardAddressTemplate);
+  const clients = new ShardedClients(sessions.SessionsClient, deps.shardAddressTemplate);
+  const containers = new ShardedClients(containerService.ContainerServiceClient, deps.shardAddressTemplate);
+  const shards = (): string[] => [...new Set(caches.agentGroups.list().flatMap(({ status }) => status?.shards ?? []))];
+  const metadata = () => bearer(deps.tokens, 'dovecote-delivery');
   const streams = new AbortController();
   const plugin: GatewayPlugin = async (app, gateway) => {
     app.addHook('preClose', async () => streams.abort());
+    await app.register(sessionFileRoutes({ authorizer: deps.authorizer, clients: () => containers.of(shards()), metadata, log }));
     await app.register(
       apiRoutes({
         authorizer: deps.authorizer,
-        clients: () => clients.of([...new Set(caches.agentGroups.list().flatMap(({ status }) => status?.shards ?? []))]),
-        metadata: () => bearer(deps.tokens, 'dovecote-delivery'),
+        clients: () => clients.of(shards()),
+        metadata,
         localChannels: () =>
           caches.channels
             .list()
@@ -103,6 +108,7 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
     close: async () => {
       await gateway.close();
       clients.close();
+      containers.close();
       await group.close();
     },
   };

@@ -33,6 +33,7 @@ export interface ContainerServiceDeps {
   readonly pool: RunnerPool;
   readonly isAttached: (session: string) => boolean;
   readonly state: (session: string) => WakeState;
+  readonly onActive: (session: string) => void;
   /** whether the volume is */
   readonly full: () => boolean;
   readonly calls: Pick<Counter<'method' | 'where' | 'code'>, 'inc'>;
@@ -81,7 +82,9 @@ async function serveOne(name: Method, call: Call, deps: ContainerServiceDeps, at
   if (deps.isAttached(session)) {
     at('pod');
     const connection = await deps.pool.connection(session, ways.gone);
-    await forward(ways, connection, { session, path: proto.ContainerServiceService[name].path, deadline: call.getDeadline() });
+    // Whoever works in it by commands keeps it awake, as who writes to it does. Files are there also while it sleeps.
+    const onMessage = name in FILE_CALLS ? (): void => {} : (): void => deps.onActive(session);
+    await forward(ways, connection, { session, path: proto.ContainerServiceService[name].path, deadline: call.getDeadline(), onMessage });
   } else if (name in FILE_CALLS) {
     at('volume');
     await onVolume(name as FileCallName, session, ways, deps);

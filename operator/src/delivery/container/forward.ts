@@ -5,6 +5,14 @@ import type { RunnerConnection } from './runner-pool.ts';
 
 const asIs = (bytes: Buffer): Buffer => bytes;
 
+export interface ForwardedCall {
+  readonly session: string;
+  readonly path: string;
+  readonly deadline: Deadline;
+  /** something went one way or the other */
+  readonly onMessage: () => void;
+}
+
 /**
  * One call, passed on byte by byte: what is in the messages is between the caller and the runner. Each side waits for the other, the
  * caller's deadline is the runner's, and a caller that leaves takes the call with it. Throws StatusError.
@@ -12,7 +20,7 @@ const asIs = (bytes: Buffer): Buffer => bytes;
 export async function forward(
   ways: TwoWays<Buffer, Buffer>,
   { client, metadata }: RunnerConnection,
-  { session, path, deadline }: { readonly session: string; readonly path: string; readonly deadline: Deadline },
+  { session, path, deadline, onMessage }: ForwardedCall,
 ): Promise<void> {
   const upstream = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline });
   const cancel = (): void => upstream.cancel();
@@ -20,6 +28,7 @@ export async function forward(
   if (ways.gone.aborted) cancel();
   const feed = async (): Promise<void> => {
     for (let next = await ways.requests.next(); next.done !== true; next = await ways.requests.next()) {
+      onMessage();
       if (upstream.destroyed) return;
       if (!upstream.write(next.value)) await flushed(upstream);
     }
@@ -27,7 +36,10 @@ export async function forward(
   };
   void feed().catch(cancel); // the caller has left
   try {
-    for await (const message of upstream as AsyncIterable<Buffer>) await ways.send(message);
+    for await (const message of upstream as AsyncIterable<Buffer>) {
+      onMessage();
+      await ways.send(message);
+    }
   } catch (e) {
     throw isServiceError(e) ? translated(e, session) : e;
   } finally {
