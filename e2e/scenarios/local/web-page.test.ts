@@ -54,6 +54,36 @@ else {
 
   verifies(
     'chan/local',
+    'in a browser: a question is answered by its button, and shows who chose what in every page of the chat, after a reload too',
+    async () => {
+      const { page, problems } = await open('page-4');
+      await say(
+        page,
+        'tool ask_user_question {"title":"Colour","question":"Which **one**?","options":["Red","<b>Blue"]}\nsay done: {result}',
+      );
+      const other = await open('page-4');
+      for (const each of [page, other.page]) await each.locator('.options button:enabled', { hasText: 'Red' }).waitFor(WAIT);
+      await page.click('.options button:has-text("<b>Blue")', WAIT);
+      await answered(page, 'chose: <b>Blue');
+      await other.page.reload();
+      for (const each of [page, other.page]) {
+        await each.locator('.answered', { hasText: 'chose “<b>Blue”' }).waitFor(WAIT);
+        expect(await each.locator('.options button:enabled').count()).toBe(0);
+        expect(await each.locator('.options [aria-pressed=true]').allTextContents()).toEqual(['<b>Blue']);
+      }
+      const card = { title: 'Build', fields: [{ label: 'Time', value: '3 s' }], links: [{ label: 'Log', url: 'https://ci.example/7' }] };
+      await say(page, `tool send_card ${JSON.stringify(card)}\nsay sent`);
+      await answered(page, 'sent');
+      expect(await page.locator('.m.card').last().textContent()).toBe('BuildTime3 sLog');
+      expect([...problems, ...other.problems]).toEqual([]);
+      await page.close();
+      await other.page.close();
+    },
+    PATIENT_MS,
+  );
+
+  verifies(
+    'chan/local',
     'in a browser: a file goes to the agent and one comes back byte by byte, and what is too large is told before it is sent',
     async () => {
       const { page, problems } = await open('page-2');
