@@ -118,7 +118,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const objects = new GatewayObjects(deps.caches);
   const clients = new ShardClients({ shardAddressTemplate: deps.shardAddressTemplate, clock, log });
   const inbox = new ShardInbox({ clients, tokens: deps.tokens, metrics });
-  const shown = new ShownAnswers({ find: (name) => supervisor.find(name), clock, log });
+  const shown = new ShownAnswers({ find: (name) => supervisor.find(name), clock, log, metrics });
   const intake = new Intake({
     onAnswer: (channel, event, receipt) => shown.show(channel, event, receipt),
     objects,

@@ -7,9 +7,10 @@ import { inbox } from '@dovecote/proto';
 import type { Clock } from '../../lib/clock.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
-import type { ConnectedChannel, IncomingAnswer } from '../channels/channel.ts';
+import type { ConnectedChannel, IncomingAnswer, Outcome } from '../channels/channel.ts';
 import { withDeadline } from '../deadline.ts';
 import type { Receipt } from '../intake.ts';
+import type { GatewayMetrics } from '../metrics.ts';
 import { answeredQuestion } from '../platform/question.ts';
 
 const CALL_MS = 15_000;
@@ -18,6 +19,7 @@ export class ShownAnswers {
   readonly #find: (channel: string) => { readonly connected: ConnectedChannel | undefined } | undefined;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #metrics: Pick<GatewayMetrics, 'platformCalls'>;
   readonly #inHand = new Set<Promise<void>>();
   readonly #stop = new AbortController();
 
@@ -25,10 +27,12 @@ export class ShownAnswers {
     readonly find: (channel: string) => { readonly connected: ConnectedChannel | undefined } | undefined;
     readonly clock: Clock;
     readonly log: Log;
+    readonly metrics: Pick<GatewayMetrics, 'platformCalls'>;
   }) {
     this.#find = deps.find;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#metrics = deps.metrics;
   }
 
   /** Never throws, and holds up nobody. */
@@ -39,7 +43,12 @@ export class ShownAnswers {
       connected.respond?.(event, { sentence: sentenceOf(answered), shown: answered !== undefined }, signal),
     );
     if (answered !== undefined && connected.info.supports.edits && event.platformMessageId !== '')
-      this.#begin(name, 'buttons of an answered question stay', (signal) => replaceButtons(connected, event, answered, signal));
+      this.#begin(name, 'buttons of an answered question stay', async (signal) => {
+        const outcome = await replaceButtons(connected, event, answered, signal);
+        const label = outcome.type === 'delivered' ? outcome.type : outcome.reason;
+        this.#metrics.platformCalls.inc({ channel: name, kind: 'answered', outcome: label });
+        if (outcome.type !== 'delivered') throw new Error(outcome.message);
+      });
   }
 
   /** Gives up what is in hand; resolves when it has ended. */
@@ -56,14 +65,14 @@ export class ShownAnswers {
   }
 }
 
-async function replaceButtons(
+function replaceButtons(
   connected: ConnectedChannel,
   event: IncomingAnswer,
   answered: inbox.AnswerResponse,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Outcome> {
   const text = answeredQuestion(answered, connected.dialect);
-  const outcome = await connected.deliver(
+  return connected.deliver(
     {
       chat: event.chat,
       thread: event.thread,
@@ -73,7 +82,6 @@ async function replaceButtons(
     },
     signal,
   );
-  if (outcome.type !== 'delivered') throw new Error(outcome.message);
 }
 
 function sentenceOf(answered: inbox.AnswerResponse | undefined): string {
