@@ -17,6 +17,9 @@ export interface Limits {
   readonly defaultAttachmentBytes: number;
   /** Staged files that no message claimed. */
   readonly stagedMs: number;
+  /** A cell whose agent is gone is put into the trash. */
+  readonly orphanMs: number;
+  /** What lies in the trash is removed. */
   readonly trashMs: number;
   /** Kept on the volume so that delivery can still write its ledger when everything else is full. */
   readonly reserveBytes: number;
@@ -34,6 +37,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxMessageAttachmentBytes: 100 * 2 ** 20,
   defaultAttachmentBytes: 25 * 2 ** 20,
   stagedMs: 3_600_000,
+  orphanMs: 86_400_000,
   trashMs: 7 * 86_400_000,
   reserveBytes: 64 * 2 ** 20,
   lowSpaceBytes: 64 * 2 ** 20,

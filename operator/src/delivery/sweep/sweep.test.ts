@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { sessions } from '../../kube/resource-types.ts';
+import { agentGroups, sessions } from '../../kube/resource-types.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { STORAGE_ANNOTATION } from '../wake/session-object.ts';
 
@@ -52,6 +52,26 @@ describe('the sweep', () => {
     await until(async () => (await annotation())?.includes('CellMissing') === true);
     renameSync(join(bench.root, 'lost'), join(bench.root, 'cells', session));
     await until(async () => (await annotation())?.includes('Writable') === true, 'the end of the report');
+  });
+
+  test('a cell whose agent was deleted waits for it, then goes into the trash, from which it is removed in the end', async () => {
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.length === 1);
+    const cell = join(bench.root, 'cells', session);
+    await bench.store.delete(agentGroups, 'helper');
+    await until(async () => (await bench.session(session)) === undefined, 'the Session goes with its agent');
+    await until(() => existsSync(join(cell, 'orphaned')), 'it is marked');
+    expect(existsSync(join(cell, 'in', 'inbound.db'))).toBe(true);
+    const day = Date.now() / 1_000 - 2 * 86_400;
+    await bench.restart(); // the mark is the clock
+    utimesSync(join(cell, 'orphaned'), day, day);
+    const trash = (): string[] => (existsSync(join(bench.root, 'trash')) ? readdirSync(join(bench.root, 'trash')) : []);
+    await until(() => trash().some((name) => name.endsWith(session)), 'it is in the trash');
+    expect(existsSync(cell)).toBe(false);
+    const [name = ''] = trash();
+    expect(existsSync(join(bench.root, 'trash', name, 'in', 'inbound.db'))).toBe(true);
+    renameSync(join(bench.root, 'trash', name), join(bench.root, 'trash', `1000-${session}`));
+    await until(() => trash().length === 0, 'its retention is over');
   });
 
   test('one cell that cannot be read keeps no other from being swept, and the agent of a broken file only harms itself', async () => {

@@ -21,6 +21,7 @@ import { reindex } from '../shard/rebuild.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
 import { FIELD_MANAGER, newSession } from '../wake/session-object.ts';
 import type { Wake } from '../wake/wake.ts';
+import { endOrphan, keepOrphan, type OrphanDeps } from './orphan.ts';
 
 export interface SweepDeps {
   readonly shard: string;
@@ -32,7 +33,7 @@ export interface SweepDeps {
   readonly storage: StorageReports;
   readonly wake: Pick<Wake, 'state' | 'putToSleep' | 'request'>;
   readonly staging: string;
-  readonly limits: Pick<Limits, 'stagedMs' | 'trashMs'>;
+  readonly limits: Pick<Limits, 'stagedMs' | 'orphanMs' | 'trashMs'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<DeliveryMetrics, 'failures' | 'sweepSeconds' | 'cells'>;
@@ -50,8 +51,11 @@ export class Sweep {
   /** change counter of each sleeping cell's outbound.db at which no turn was left unfinished */
   readonly #finished = new Map<string, number>();
 
+  readonly #orphans: OrphanDeps;
+
   constructor(deps: SweepDeps) {
     this.#deps = deps;
+    this.#orphans = { cells: deps.cells, index: deps.index, log: deps.log, orphanMs: deps.limits.orphanMs };
   }
 
   /** Looks at every cell and every Session once. */
@@ -131,8 +135,12 @@ export class Sweep {
     if (sessions.get(session) !== undefined || !cells.has(session)) return;
     const { meta } = cells.open(session);
     const agent = agentGroups.get(meta.agent_group);
-    // Its agent was deleted, or made anew under the same name: the cell stays for whoever restores it.
-    if (agent === undefined || agent.metadata.uid !== meta.agent_group_uid || agent.metadata.deletionTimestamp !== undefined) return;
+    if (agent?.metadata.uid !== meta.agent_group_uid) {
+      if (this.#deps.wake.state(session) === 'Asleep') keepOrphan(this.#orphans, session, this.#deps.clock.now());
+      return;
+    }
+    endOrphan(this.#orphans, session);
+    if (agent.metadata.deletionTimestamp !== undefined) return;
     try {
       await store.create(sessionType, newSession(meta, shard, agent, false), { fieldManager: FIELD_MANAGER, signal });
       log.info({ session }, 'cell without a Session was adopted');
