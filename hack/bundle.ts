@@ -1,4 +1,7 @@
-/** Bundles the two programs into dist/, as the images run them: one file each and one for each thread, and beside them what is native. */
+/**
+ * Bundles the two programs into dist/, as the images run them: main.mjs and a file for each thread, and beside them what is native and what
+ * is loaded only when it is needed, such as the client of a model provider.
+ */
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +24,7 @@ async function bundle(
     outdir: out,
     outExtension: { '.js': '.mjs' },
     bundle: true,
+    splitting: true, // what is not loaded takes no memory: 9 MB less in an idle runner
     platform: 'node',
     target: 'node24',
     format: 'esm',

@@ -8,6 +8,7 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { burst, coldWake, commits, outboundRate, twentyChats, warmOverhead } from './local.ts';
+import { runnerFootprint } from './runner.ts';
 import { printTable, type Result } from './sample.ts';
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' }, cluster: { type: 'boolean' } } });
@@ -20,6 +21,7 @@ const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])
   ['burst-wake', () => burst(true)],
   ['outbound', () => outboundRate(10, quick ? 50 : 200)],
   ['cold', () => coldWake(quick ? 3 : 12)],
+  ['runner', () => runnerFootprint(quick ? 3 : 10)],
   ['commit', () => commits(quick ? 50 : 200)],
   ...(flags.cluster === true ? [['cluster', () => onCluster(quick)] as const] : []),
 ];
