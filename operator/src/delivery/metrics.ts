@@ -52,6 +52,12 @@ export function createDeliveryMetrics(registry: Registry) {
       labelNames: ['outcome'] as const,
       registers,
     }),
+    previews: new Counter({
+      name: 'dovecote_previews_total',
+      help: 'Answers shown while they are written, by outcome of the call: shown, changed, removed, settled (after a crash), failed.',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
     searchSeconds: new Histogram({
       name: 'dovecote_search_seconds',
       help: 'From the arrival of a search to its answer.',

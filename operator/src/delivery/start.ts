@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { byteCount } from '@dovecote/crds';
-import { platform, type sessions as sessionsProto } from '@dovecote/proto';
+import { type DeliveredRow, platform, type sessions as sessionsProto } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
 import type { Registry } from 'prom-client';
 import type { KubeMetrics } from '../kube/metrics.ts';
@@ -35,7 +35,11 @@ import { createDeliveryMetrics } from './metrics.ts';
 import { answeredChat, parseLane } from './outbox/address.ts';
 import { createOutbox } from './outbox/outbox.ts';
 import type { OutboxLimits } from './outbox/outbox-limits.ts';
+import { RateLimiter } from './outbox/rate-limit.ts';
 import { hasUnfinishedTurn } from './outbox/unfinished-turn.ts';
+import { PreviewCalls } from './previews/preview-calls.ts';
+import { Previews } from './previews/previews.ts';
+import { TypingIndicator } from './previews/typing.ts';
 import { Projector } from './projection/projector.ts';
 import { createResources, fillResources } from './resources.ts';
 import { Search } from './search/search.ts';
@@ -146,8 +150,12 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const client = new platform.PlatformClient(deps.gatewayAddress, credentials.createInsecure(), { ...CHANNEL_OPTIONS, ...ROUND_ROBIN });
     undo.push(() => client.close());
     const refresh = (session: string): void => index.setFacts(session, factsOf(cells.open(session).inbound));
+    const limiter = new RateLimiter(resources.channels, clock);
+    const calls = new PreviewCalls({ client, tokens: deps.tokens });
     const outbox = createOutbox({
       cells,
+      limiter,
+      previewOf: (cell, turn, lane) => previews.take(cell, turn, lane),
       platform: client,
       tokens: deps.tokens,
       channels: resources.channels,
@@ -167,8 +175,12 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
           refresh(session);
           const { inbound, meta } = cells.open(session);
           for (const seq of seqs) {
-            const lane = prepared(inbound, 'SELECT lane FROM delivered WHERE seq = ?').pluck().get(seq);
-            if (typeof lane !== 'string' || lane === '' || lane === meta.scope) continue;
+            const row = prepared(inbound, 'SELECT lane, state FROM delivered WHERE seq = ?').get(seq) as
+              | Pick<DeliveredRow, 'lane' | 'state'>
+              | undefined;
+            if (row?.state === 'delivered') typing.delivered(session, row.lane);
+            const lane = row?.lane ?? '';
+            if (lane === '' || lane === meta.scope) continue;
             const { channel, chat } = parseLane(lane);
             if (channel !== '' && chat !== '') index.addChat(session, channel, chat);
           }
@@ -191,19 +203,50 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
           wake.onAttached(session);
         },
         onOutbox: (session) => background.run('read', session, () => read(session)),
-        onProgress: (session, progress) => wake.onProgress(session, progress),
-        onPartial: (session) => partials.changed(session),
+        onProgress: (session, progress) => {
+          wake.onProgress(session, progress);
+          hint(session);
+        },
+        onPartial: (session) => {
+          partials.changed(session);
+          hint(session);
+        },
         onDrained: (session) => wake.onGone(session),
         onDetached: (session) => {
           metrics.attached.set(hub.size);
           pool.refresh(session);
           partials.changed(session);
+          hint(session);
           wake.onGone(session);
         },
       },
     });
     const pool = new RunnerPool({ endpoint: (session) => hub.endpoint(session), clock, log, evictions: metrics.containerEvictions });
     undo.push(() => pool.close());
+    const previews = new Previews({
+      cells,
+      hub,
+      agentGroups: resources.agentGroups,
+      destinations: resources.destinations,
+      calls,
+      limiter,
+      background,
+      clock,
+      log,
+      reached,
+      outcomes: metrics.previews,
+    });
+    const { channels, destinations } = resources;
+    const typing = new TypingIndicator({ cells, hub, channels, destinations, calls, background, clock, log });
+    /** What its runner says, passed on to chats: a failure there is none of the stream's. */
+    const hint = (session: string): void => {
+      try {
+        previews.heard(session);
+        typing.heard(session);
+      } catch (e) {
+        log.warn({ session, err: toError(e) }, 'what a session writes could not be shown');
+      }
+    };
     const read = async (session: string): Promise<void> => {
       const { newRows, done, failed } = await outbox.read(session);
       if (newRows + done.length + failed.length > 0) wake.active(session);
@@ -402,6 +445,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     });
     undo.push(() => server.close());
 
+    tasks.run('previews', (signal) => stoppable(previews.run(signal), signal));
+    tasks.run('typing', (signal) => stoppable(typing.run(signal), signal));
     let looks = 0;
     tasks.run('tick', async (signal) => {
       for (;;) {
@@ -425,7 +470,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     tasks.run('search', (signal) => search.run(signal));
     tasks.run('sweep', async (signal) => {
       await stoppable(
-        sweep.each('resume', signal, (session) => outbox.resume(session)),
+        sweep.each('resume', signal, async (session) => {
+          await outbox.resume(session);
+          previews.resume(session);
+        }),
         signal,
       );
       for (;;) {

@@ -16,6 +16,8 @@ export type CrashPoint =
   | 'delivery/after-sending-before-call'
   | 'delivery/after-call-before-record'
   | 'delivery/after-record-before-cleanup'
+  | 'delivery/after-posting-before-preview'
+  | 'delivery/after-preview-before-record'
   | 'controller/before-pod'
   | 'controller/after-pod-before-status';
 

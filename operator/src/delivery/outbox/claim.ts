@@ -24,6 +24,8 @@ export interface Claim {
   readonly row: DeliveredRow;
   readonly noun: string | undefined;
   readonly request: platform.DeliverRequest;
+  /** the turn whose preview it takes the place of */
+  readonly preview: string | undefined;
   /** to be streamed behind the request */
   readonly file: FileContent | undefined;
   /** its age counts from here */
@@ -37,6 +39,8 @@ export interface ClaimContext {
   readonly random: Random;
   readonly now: number;
   readonly fx: Effects;
+  /** The message that an answer of this turn is to replace; 'busy': that is known in a moment. */
+  readonly previewOf: (cell: Cell, turn: string, lane: string) => string | 'busy' | undefined;
   /** rows at hand, which need not be read again */
   readonly known?: ReadonlyMap<number, OutRow>;
 }
@@ -52,6 +56,9 @@ const WIRE_KIND: Readonly<Record<Exclude<MessageOutRow['kind'], 'action'>, platf
   card: platform.OutboundKind.CARD,
   question: platform.OutboundKind.QUESTION,
 };
+
+/** "<turn>/<step>/<n>": what the model itself said. Messages that tools sent have a t before the last number. */
+const ANSWER_ID = /^([^/]+)\/[0-9]+\/[0-9]+$/;
 
 /** People are told about what they would miss. */
 const NOUN: Readonly<Record<MessageOutRow['kind'], string | undefined>> = {
@@ -127,6 +134,15 @@ function claimRow(context: ClaimContext, row: DeliveredRow): Claim | 'next' | 's
   // Before the call: a button may be pressed while its answer is still on the way here.
   if (content.kind === 'question' && !recordQuestion(cell.inbound, row.seq, content, to, now))
     return giveUp(context, row, noun, 'its questionId is that of an earlier question', false);
+  let preview: string | undefined;
+  if (loaded.turn !== undefined && content.kind === 'chat' && row.part === 0) {
+    const shown = context.previewOf(cell, loaded.turn, row.lane);
+    if (shown === 'busy') {
+      fx.lookAgainAt = now + LOOK_AGAIN_MS;
+      return 'stop';
+    }
+    if (shown !== undefined) [preview, target] = [loaded.turn, shown];
+  }
   const claimed = ledger.sending(cell.inbound, row.seq, now);
   return {
     session: cell.session,
@@ -147,6 +163,7 @@ function claimRow(context: ClaimContext, row: DeliveredRow): Claim | 'next' | 's
       traceparent,
       replyToMessageId: replyTo,
     },
+    preview,
     // The further parts of a file are the rest of its text.
     file: content.kind === 'file' && row.part === 0 ? content : undefined,
     dueSince: Math.max(row.created_at, deliverAfter),
@@ -168,6 +185,8 @@ interface Loaded {
   readonly content: Content;
   readonly noun: string | undefined;
   readonly deliverAfter: number;
+  /** of which it is an answer, not a tool's message */
+  readonly turn: string | undefined;
   /** undefined: the host's own words, which go where the host said */
   readonly address: ((now: number) => ReturnType<typeof resolve>) | undefined;
 }
@@ -182,7 +201,7 @@ function load(
     if (notice === undefined) return { reason: 'the notice is gone', noun: undefined };
     const examined = examine({ kind: 'chat', content: notice.content, contentBytes: 0 }, limits);
     if ('reason' in examined) return { reason: examined.reason, noun: undefined };
-    return { content: examined.content, noun: undefined, deliverAfter: 0, address: undefined };
+    return { content: examined.content, noun: undefined, deliverAfter: 0, turn: undefined, address: undefined };
   }
   let out = context.known?.get(row.seq);
   if (out === undefined) {
@@ -204,6 +223,7 @@ function load(
     content: examined.content,
     noun: NOUN[found.kind],
     deliverAfter: found.deliverAfter,
+    turn: ANSWER_ID.exec(found.id)?.[1],
     address: (now) => resolve(cell, found, targetOf(examined.content), destinations, now),
   };
 }

@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Cell } from '../cells/cells.ts';
+import * as previews from '../previews/preview-rows.ts';
 import type { Channels } from './address.ts';
 import type { Claim } from './claim.ts';
 import { setAside } from './dead-letters.ts';
@@ -96,6 +97,7 @@ export function record(deps: DeliverDeps, cell: Cell, claim: Claim, { of, result
     case 'sent':
       metrics.outcomes.inc({ outcome: result.more ? 'part' : 'delivered' });
       if (!result.more) metrics.deliverySeconds.observe(Math.max(0, now - claim.dueSince) / 1_000);
+      if (claim.preview !== undefined) previews.over(db, claim.preview, 'taken', now);
       ledger.sent(db, { session: cell.session, row, platformMessageId: result.platformMessageId, more: result.more, now });
       return;
     case 'retry':

@@ -34,7 +34,6 @@ beforeEach(async () => {
   gateway = await startScriptedPlatform();
   clock = new ManualClock();
   bench = openBench({ root, address: gateway.address, clock });
-  bench.channels.set('web', channel('web', { type: 'slack' }));
   makeCell(bench.cells);
   runner = new RunnerHand(root);
 });

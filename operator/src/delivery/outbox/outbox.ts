@@ -80,6 +80,10 @@ export interface OutboxDeps {
   readonly onMended?: (session: string) => void;
   /** Rows of either file, by seq, that viewers show otherwise now. After the commit. */
   readonly onChanged: (session: string, seqs: readonly number[]) => void;
+  /** Absent: answers are never shown before they are whole. */
+  readonly previewOf?: ClaimContext['previewOf'];
+  /** Shared with whoever else calls platforms; made here when absent. */
+  readonly limiter?: RateLimiter;
   readonly limits?: Partial<OutboxLimits>;
 }
 
@@ -103,8 +107,10 @@ class LedgerOutbox implements Outbox {
   readonly #reader: SessionReader;
   readonly #sessions = new Map<string, SessionState>();
   readonly #background = new Set<Promise<unknown>>();
+  readonly #previewOf: ClaimContext['previewOf'];
 
   constructor(deps: OutboxDeps) {
+    this.#previewOf = deps.previewOf ?? ((): undefined => undefined);
     const { clock, channels, random, reached, log } = deps;
     this.#deps = deps;
     this.#limits = { ...DEFAULT_OUTBOX_LIMITS, ...deps.limits };
@@ -114,7 +120,7 @@ class LedgerOutbox implements Outbox {
     this.#deliver = { calls, channels, clock, random, reached, limits, metrics: this.#metrics };
     this.#lanes = new Lanes<Claim>({
       slots: new Slots({ max: limits.maxCalls, maxPerChannel: limits.maxCallsPerChannel }),
-      limiter: new RateLimiter(channels, clock),
+      limiter: deps.limiter ?? new RateLimiter(channels, clock),
       log,
       work: {
         isDue: (session, lane) => this.#isDue(session, lane),
@@ -299,7 +305,7 @@ class LedgerOutbox implements Outbox {
     const { cells, clock, destinations, random } = this.#deps;
     const cell = cells.open(session);
     const fx = new Effects();
-    const context: ClaimContext = { cell, destinations, limits: this.#limits, random, now: clock.now(), fx };
+    const context: ClaimContext = { cell, destinations, limits: this.#limits, random, now: clock.now(), fx, previewOf: this.#previewOf };
     let result: T;
     try {
       result = cell.inbound.transaction(() => work(context)).immediate();

@@ -53,6 +53,14 @@ export class RateLimiter {
     return true;
   }
 
+  /** Leave for a call that may as well be left out: only when another could be made right behind it. */
+  tryEnterSpare(channel: string, chat: string): boolean {
+    const now = this.#clock.now();
+    const buckets = this.#of(channel, now);
+    const spare = (bucket: TokenBucket | undefined): boolean => (bucket?.available(now) ?? 2) >= 2;
+    return spare(buckets.account) && spare(chatBucket(buckets, chat, now)) && this.tryEnter(channel, chat);
+  }
+
   /** Waits for leave for one call. Rejects with the signal's reason. */
   async enter(channel: string, chat: string, signal: AbortSignal): Promise<void> {
     // The chat first: one that waits for itself must not hold a token of the account, which the other chats need.

@@ -254,6 +254,13 @@ export interface ConnectedChannel {
   /** One platform call. Never rejects for what a platform did; after `close`, answers retry. */
   deliver(delivery: Delivery, signal: AbortSignal): Promise<Outcome>;
   settle(question: SettleQuestion, signal: AbortSignal): Promise<Settlement>;
+  /** Present where messages of ours can be changed and removed: an answer is then shown while it is written, by text and edit. */
+  readonly preview?: {
+    /** How long one message of this chat is left alone between two changes, ms. */
+    everyMs(chat: string): number;
+    /** Removes a message of ours. Never rejects for what a platform did; refused: it is not there, or not ours to remove. */
+    remove(chat: string, messageId: string, signal: AbortSignal): Promise<Outcome>;
+  };
   /** Best effort: rejects freely. */
   typing(chat: string, thread: string, signal: AbortSignal): Promise<void>;
   /** Tells whoever pressed a button, and nobody else, what came of it. Best effort: rejects freely. */

@@ -58,6 +58,8 @@ export interface PlatformUnderTest {
     readonly send: string;
     /** The platform's way to say 429. */
     tooMany(seconds: number): Fault;
+    /** The method that edits and what it says of a message that is gone, where the emulator does not. */
+    readonly gone?: { readonly method: string; readonly fault: Fault };
     reactions(): Promise<readonly string[]>;
   };
   readonly plugins?: readonly GatewayPlugin[];
@@ -249,6 +251,59 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
       const [message] = await platform.seen();
       expect(message).toMatchObject({ text: 'the report', file: { name: 'report.txt' } });
       expect(message?.file?.bytes.equals(bytes)).toBe(true);
+    });
+
+    describe('an answer that is being written', () => {
+      const show = async (text: string, messageId = '', key = 's/t1/preview'): Promise<string> => {
+        const { outcome } = await gateway.preview({ channel: 'team', chat: platform.chat, text, messageId, idempotencyKey: key });
+        if (outcome?.$case !== 'shown') throw new Error(`not shown: ${JSON.stringify(outcome)}`);
+        expect(outcome.value.nextAfterMs).toBeGreaterThan(0);
+        return outcome.value.messageId;
+      };
+      const texts = async (): Promise<string[]> => ((await platform.seen?.()) ?? []).map((message) => message.text);
+
+      test('grows in one message, and the answer takes its place; one whose messages are fixed says so', async () => {
+        if (platform.seen === undefined) {
+          const { outcome } = await gateway.preview({ channel: 'team', chat: platform.chat, text: 'One' });
+          expect(outcome).toMatchObject({ $case: 'failed', value: { reason: 'Unsupported' } });
+          return;
+        }
+        const id = await show('One **two');
+        expect(await show('One **two** three\n\n```\ncode', id)).toBe(id);
+        const [growing = '', ...others] = await texts();
+        expect(others).toEqual([]);
+        expect(growing).toMatch(/One .*two.* three\s+(```|<pre>)\s*code\s*(```|<\/pre>) …$/s);
+        expect(idOf(await send('The answer', { targetMessageId: id }))).toBe(id);
+        expect(await texts()).toEqual(['The answer']);
+      });
+
+      test('is taken back when there is no answer, and an answer whose preview somebody removed is sent anew', async () => {
+        if (platform.seen === undefined) return;
+        const id = await show('never said');
+        await show('', id);
+        expect(await texts()).toEqual([]);
+        const { mock, gone } = platform.faults ?? {};
+        if (gone !== undefined) mock?.next(gone.method, gone.fault, gone.fault);
+        const again = await gateway.preview({ channel: 'team', chat: platform.chat, text: 'more', messageId: id });
+        expect(again.outcome).toMatchObject({ $case: 'failed', value: { reason: 'Gone' } });
+        const anew = idOf(await send('The answer', { targetMessageId: id }));
+        expect(anew).not.toBe(id);
+        expect(await texts()).toEqual(['The answer']);
+      });
+
+      test('of a long one the beginning is seen, and its further parts come with the answer', async () => {
+        if (platform.seen === undefined) return;
+        const long = Array.from({ length: 1_200 }, (_, i) => `word${i}`).join(' ');
+        const id = await show(long);
+        expect((await texts())[0]).toMatch(/^word0 word1 .* …$/s);
+        for (let [part, more] = [0, true]; more; part += 1) {
+          const target = part === 0 ? id : '';
+          const { outcome } = await send(long, { part, idempotencyKey: `s/1/${part}`, targetMessageId: target });
+          if (outcome?.$case !== 'delivered') throw new Error('not delivered');
+          more = outcome.value.more;
+        }
+        expect((await texts()).join(' ')).toBe(long);
+      });
     });
 
     test('typing never fails', async () => {

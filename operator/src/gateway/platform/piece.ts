@@ -24,7 +24,8 @@ export function pieceOf(content: Content, part: number, target: string, dialect:
     case 'edit': {
       const piece = textPiece(content.markdown, part, dialect);
       const { type } = piece;
-      if (type === 'none' || content.kind !== 'edit' || part > 0) return piece;
+      // A text with a target takes the place of its preview.
+      if (type === 'none' || (content.kind !== 'edit' && target === '') || part > 0) return piece;
       return { ...piece, outgoing: { kind: 'edit', target, text: piece.outgoing.text } };
     }
     case 'card': {

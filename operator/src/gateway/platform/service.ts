@@ -11,11 +11,20 @@ import type { Reached } from '../../lib/crash-point.ts';
 import { toError } from '../../lib/errors.ts';
 import { handleUnary, StatusError, toStatus } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
-import { type ConnectedChannel, type Outcome, type Outgoing, RefusedReason, RetryReason, type Settlement } from '../channels/channel.ts';
+import {
+  type ConnectedChannel,
+  type Outcome,
+  type Outgoing,
+  RefusedReason,
+  RetryReason,
+  type SettleableOutgoing,
+  type Settlement,
+} from '../channels/channel.ts';
 import { DeadlineError, withDeadline } from '../deadline.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { type Content, ContentError, parseContent } from './content.ts';
 import { pieceOf } from './piece.ts';
+import { preview } from './preview.ts';
 
 export interface PlatformLimits {
   /** One platform call. */
@@ -75,7 +84,7 @@ export class PlatformService {
       },
       settle: handleUnary((request) => this.settle(request), onInternal),
       typing: handleUnary((request) => this.typing(request), onInternal),
-      preview: handleUnary(() => Promise.reject(new StatusError(status.UNIMPLEMENTED, 'previews are not served yet')), onInternal),
+      preview: handleUnary((request) => preview(this.#deps, request), onInternal),
     };
   }
 
@@ -109,11 +118,18 @@ export class PlatformService {
     // What cannot be sent has not been sent; the next Deliver says why.
     if (piece === undefined || piece.type === 'none') return verdict(platform.SettleResponse_Verdict.NOT_SENT);
     const outgoing = piece.type === 'file' ? { ...piece.file, sizeBytes: 0 } : piece.outgoing;
-    let settlement: Settlement;
-    try {
-      settlement = await withDeadline(this.#deps.clock, 'settling', this.#deps.limits.callMs, undefined, (signal) =>
+    const settle = (outgoing: SettleableOutgoing): Promise<Settlement> =>
+      withDeadline(this.#deps.clock, 'settling', this.#deps.limits.callMs, undefined, (signal) =>
         connected.settle({ delivery: { ...addressOf(request), outgoing }, firstAttemptAtMs }, signal),
       );
+    let settlement: Settlement;
+    try {
+      settlement = await settle(outgoing);
+      if (settlement.type === 'not-sent' && takesPreview(request, outgoing)) {
+        // The preview was gone, and the message sent anew? Where nobody can know, the edit is tried again, which does no harm.
+        const anew = await settle({ kind: 'text', text: outgoing.text });
+        if (anew.type !== 'unknowable') settlement = anew;
+      }
     } catch (thrown) {
       this.#deps.log.warn(
         { channel: request.channel, key: request.idempotencyKey, err: toError(thrown) },
@@ -180,7 +196,11 @@ export class PlatformService {
       }
       outgoing = { ...piece.file, ...file };
     }
-    return this.#answer(request, await this.#call(request, connected, outgoing), piece.more);
+    let outcome = await this.#call(request, connected, outgoing);
+    // Somebody removed the preview, or the platform lets nobody change it any more: the answer is a message of its own then.
+    if (outcome.type === 'refused' && takesPreview(request, outgoing))
+      outcome = await this.#call(request, connected, { kind: 'text', text: outgoing.text });
+    return this.#answer(request, outcome, piece.more);
   }
 
   async #call(request: platform.DeliverRequest, connected: ConnectedChannel, outgoing: Outgoing): Promise<Outcome> {
@@ -267,6 +287,14 @@ function addressOf(request: platform.DeliverRequest): {
 } {
   const { chat, thread, replyToMessageId: replyTo, idempotencyKey } = request;
   return { chat, thread, replyTo, idempotencyKey };
+}
+
+/** A plain answer that is put in the place of the preview that people saw grow. */
+function takesPreview<O extends { readonly kind: string }>(
+  { kind }: platform.DeliverRequest,
+  outgoing: O,
+): outgoing is Extract<O, { kind: 'edit' }> {
+  return kind === platform.OutboundKind.CHAT && outgoing.kind === 'edit';
 }
 
 /** Why it cannot be sent there, ever. */

@@ -37,6 +37,7 @@ export interface TestGateway {
   deliverFile(request: Partial<platform.DeliverRequest>, bytes: readonly Buffer[]): Promise<platform.DeliverResponse>;
   settle(request: Partial<platform.DeliverRequest>, firstAttemptAtMs: number): Promise<platform.SettleResponse>;
   typing(request: platform.TypingRequest): Promise<platform.TypingResponse>;
+  preview(request: Partial<platform.PreviewRequest>): Promise<platform.PreviewResponse>;
   close(): Promise<void>;
 }
 
@@ -132,6 +133,18 @@ export async function testGateway(
       }),
     settle: (request, firstAttemptAtMs) => unary(client, client.settle, { request: full(request), firstAttemptAtMs }, call),
     typing: (request) => unary(client, client.typing, request, call),
+    preview: (request) => {
+      const whole = {
+        channel: '',
+        chat: '',
+        thread: '',
+        replyToMessageId: '',
+        messageId: '',
+        text: '',
+        idempotencyKey: 'session/t1/preview',
+      };
+      return unary(client, client.preview, { ...whole, ...request }, call);
+    },
     close: async () => {
       client.close();
       await gateway.close();

@@ -69,13 +69,20 @@ function place(message, content) {
     return;
   }
   const partial = message.direction === 'out' && message.kind === 'chat' ? partials.get(message.session) : undefined;
-  if (partial === undefined) log.append(row);
+  if (partial === undefined) append(row);
   else {
     // The answer takes the place of the text that grew.
     clearTimeout(partial.ending);
     partials.delete(message.session);
     partial.row.replaceWith(row);
   }
+}
+
+/** What grows stays last: a file that was sent before it may arrive while it grows. */
+function append(row) {
+  const growing = log.querySelector('.m.partial');
+  if (growing === null) log.append(row);
+  else growing.before(row);
 }
 
 function classOf({ direction, kind, state }) {
@@ -211,7 +218,7 @@ export function dropPartials() {
 export const isWriting = () => partials.size > 0;
 
 export function note(text) {
-  changing(() => log.append(div('m note', text)));
+  changing(() => append(div('m note', text)));
 }
 
 /** A message on its way. `files`: what goes with it. */
@@ -219,7 +226,7 @@ export function showSending(id, text, files) {
   const names = files.map(({ name }) => div('file', `📄 ${name}`));
   const row = div('m in sending', ...(text === '' ? [] : [div('text', text)]), ...names);
   sending.set(id, { row });
-  log.append(row);
+  append(row);
   jumpToLatest();
 }
 

@@ -23,7 +23,7 @@ import { silentLog } from '../../../lib/log.ts';
 import type { Random } from '../../../lib/random.ts';
 import { ShardCells } from '../../cells/cells.ts';
 import { nextSeq } from '../../cells/next-seq.ts';
-import { createOutbox, type Outbox } from '../outbox.ts';
+import { createOutbox, type Outbox, type OutboxDeps } from '../outbox.ts';
 import type { OutboxLimits } from '../outbox-limits.ts';
 import { ManualClock } from './manual-clock.ts';
 
@@ -58,6 +58,7 @@ export interface BenchOptions {
   readonly reached?: Reached;
   readonly limits?: Partial<OutboxLimits>;
   readonly session?: string;
+  readonly previewOf?: OutboxDeps['previewOf'];
 }
 
 export interface Bench {
@@ -80,7 +81,8 @@ export function openBench(options: BenchOptions): Bench {
     hostile: [] as { session: string; error: Error }[],
     changed: [] as number[],
     destinations: [destination('ops', 'ops-chat')],
-    channels: new Map([['web', channel('web')]]),
+    // A platform that takes files away, and limits nothing.
+    channels: new Map([['web', channel('web', { type: 'slack', rateLimit: { perSecond: 1_000_000, burst: 1_000_000 } })]]),
     synced: true,
   };
   const outbox = createOutbox({
@@ -101,6 +103,7 @@ export function openBench(options: BenchOptions): Bench {
     reached: options.reached ?? noCrash,
     onHostile: (session, error) => bench.hostile.push({ session, error }),
     onChanged: (_, seqs) => bench.changed.push(...seqs),
+    ...(options.previewOf !== undefined && { previewOf: options.previewOf }),
     ...(options.limits !== undefined && { limits: options.limits }),
   });
   return Object.assign(bench, {
@@ -146,6 +149,8 @@ export interface Say {
   readonly content?: unknown;
   readonly text?: string;
   readonly after?: number;
+  /** of the row; "t/1/<seq>" when absent */
+  readonly id?: string;
 }
 
 /** The runner's side. */
@@ -158,14 +163,14 @@ export class RunnerHand {
     this.#seq = (this.db.prepare('SELECT coalesce(max(seq), -1) FROM messages_out').pluck().get() as number) + 2;
   }
 
-  say({ kind = 'chat', to, replyTo, content, text = 'hi', after = 0 }: Say): number {
+  say({ kind = 'chat', to, replyTo, content, text = 'hi', after = 0, id }: Say): number {
     const seq = this.#seq;
     this.#seq += 2;
     this.db
       .prepare(
         `INSERT INTO messages_out (seq, id, kind, destination, in_reply_to, content, deliver_after, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1)`,
       )
-      .run(seq, `t/1/${seq}`, kind, to ?? null, replyTo ?? null, JSON.stringify(content ?? { text }), after);
+      .run(seq, id ?? `t/1/${seq}`, kind, to ?? null, replyTo ?? null, JSON.stringify(content ?? { text }), after);
     return seq;
   }
 

@@ -39,6 +39,13 @@ export interface ScriptedPlatform {
   act: (request: platform.DeliverRequest) => Act | undefined;
   /** Decides each question; truthful when it answers nothing. */
   settle: (request: platform.SettleRequest) => Partial<platform.SettleResponse> | undefined;
+  /** Every call that shows an answer while it is written. */
+  readonly previews: platform.PreviewRequest[];
+  /** Decides each of them; Unsupported when absent, shown when it answers nothing. */
+  preview?: (request: platform.PreviewRequest) => Promise<platform.PreviewResponse['outcome']> | platform.PreviewResponse['outcome'];
+  readonly typings: platform.TypingRequest[];
+  /** What people see in a chat: texts by the platform's id, changed and removed as the calls said. */
+  readonly standing: Map<string, { readonly chat: string; readonly text: string; readonly key: string }>;
   texts(chat?: string): string[];
   close(): Promise<void>;
 }
@@ -51,6 +58,9 @@ export async function startScriptedPlatform(address = '127.0.0.1:0'): Promise<Sc
     sent: [],
     calls: [],
     settles: [],
+    previews: [],
+    typings: [],
+    standing: new Map(),
     act: () => undefined,
     settle: () => undefined,
     texts: (chat) =>
@@ -58,7 +68,13 @@ export async function startScriptedPlatform(address = '127.0.0.1:0'): Promise<Sc
     close: () => closeServer(server, 0),
   };
   const send = (request: platform.DeliverRequest, more: boolean, file?: Buffer): platform.DeliverResponse => {
-    const id = `p${double.sent.length + 1}`;
+    const replaces = request.kind === platform.OutboundKind.CHAT && double.standing.has(request.targetMessageId);
+    const id = replaces ? request.targetMessageId : `p${double.sent.length + 1}`;
+    double.standing.set(id, {
+      chat: request.chat,
+      text: String((JSON.parse(request.content) as { text?: unknown }).text),
+      key: request.idempotencyKey,
+    });
     double.sent.push({
       key: request.idempotencyKey,
       channel: request.channel,
@@ -127,7 +143,8 @@ export async function startScriptedPlatform(address = '127.0.0.1:0'): Promise<Sc
     settle: handleUnary(async (request: platform.SettleRequest): Promise<platform.SettleResponse> => {
       double.settles.push(request);
       const key = request.request?.idempotencyKey ?? '';
-      const found = double.sent.find((one) => one.key === key);
+      const standing = [...double.standing].find(([, one]) => one.key === key && key.endsWith('/preview'));
+      const found = double.sent.find((one) => one.key === key) ?? (standing && { id: standing[0] });
       const truth: platform.SettleResponse = {
         verdict: found === undefined ? platform.SettleResponse_Verdict.NOT_SENT : platform.SettleResponse_Verdict.SENT,
         platformMessageId: found?.id ?? '',
@@ -136,11 +153,25 @@ export async function startScriptedPlatform(address = '127.0.0.1:0'): Promise<Sc
       };
       return { ...truth, ...double.settle(request) };
     }, onInternal),
-    typing: handleUnary(async () => ({}), onInternal),
-    preview: handleUnary(
-      async () => ({ outcome: { $case: 'failed', value: { reason: 'Unsupported', message: '', afterMs: 0, maybeSent: false } } }),
-      onInternal,
-    ),
+    typing: handleUnary(async (request: platform.TypingRequest) => {
+      double.typings.push(request);
+      return {};
+    }, onInternal),
+    preview: handleUnary(async (request: platform.PreviewRequest): Promise<platform.PreviewResponse> => {
+      const failed = (reason: string): platform.PreviewResponse => ({
+        outcome: { $case: 'failed', value: { reason, message: `${reason}, as the test said`, afterMs: 0, maybeSent: false } },
+      });
+      if (double.preview === undefined) return failed('Unsupported');
+      double.previews.push(request);
+      const { chat, text, idempotencyKey: key } = request;
+      const outcome = await double.preview(request);
+      if (outcome?.$case === 'failed' && !outcome.value.maybeSent) return { outcome };
+      if (request.messageId !== '' && !double.standing.has(request.messageId)) return failed('Gone');
+      const id = request.messageId === '' ? `v${double.previews.length}` : request.messageId;
+      if (text === '') double.standing.delete(id);
+      else double.standing.set(id, { chat, text, key });
+      return { outcome: outcome ?? { $case: 'shown', value: { messageId: id, nextAfterMs: 1_200 } } };
+    }, onInternal),
   } satisfies platform.PlatformServer);
   const bound = await listen(server, address);
   return Object.assign(double, { address: bound });

@@ -67,6 +67,18 @@ export function deliver(client: WebClient, delivery: Delivery, signal: AbortSign
   });
 }
 
+/** Takes back a message of ours. Never rejects. */
+export function remove(client: WebClient, channel: string, ts: string, signal: AbortSignal): Promise<Outcome> {
+  return within(signal, async () => {
+    try {
+      await client.chat.delete({ channel, ts });
+      return delivered(ts);
+    } catch (thrown) {
+      return fromSlack('remove the message', thrown);
+    }
+  });
+}
+
 /** Three calls, of which only the last is seen by people. The bytes pass through without being held. */
 async function deliverFile(client: WebClient, { chat, thread, outgoing }: FileDelivery, signal: AbortSignal): Promise<Outcome> {
   const { name, sizeBytes, bytes, caption } = outgoing;

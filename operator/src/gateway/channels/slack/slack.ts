@@ -4,7 +4,7 @@ import { escapeText, MRKDWN } from '../../render/mrkdwn.ts';
 import type { ChannelInfo, ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
 import { credential } from '../credential.ts';
 import { SlackApp } from './bolt-app.ts';
-import { deliver } from './deliver.ts';
+import { deliver, remove } from './deliver.ts';
 import { SlackDirectory } from './directory.ts';
 import { parseMessageEvent, type SlackFile, type SlackSelf } from './events.ts';
 import { fromSlackConnect } from './from-slack.ts';
@@ -24,6 +24,9 @@ const INFO: ChannelInfo = {
   // Slack waits three seconds.
   ackBudgetMs: 2_800,
 };
+
+/** chat.update is of tier 3: fifty a minute, of all chats together, and more for a short while. */
+const PREVIEW_EVERY_MS = 1_200;
 
 export const slack: ChannelType = { info: INFO, connect };
 
@@ -88,6 +91,10 @@ async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Co
       await within(until, () =>
         client.chat.postEphemeral({ channel: chat, user: sender, text: escapeText(sentence), ...(thread !== '' && { thread_ts: thread }) }),
       );
+    },
+    preview: {
+      everyMs: () => PREVIEW_EVERY_MS,
+      remove: (chat, messageId, until) => remove(client, chat, messageId, until),
     },
     typing: async () => {}, // Slack has none for apps in channels
     close: async () => {}, // every call is a request of its own

@@ -81,6 +81,16 @@ function keyboardOf(outgoing: Delivery['outgoing']): object {
   return { reply_markup: { inline_keyboard: outgoing.buttons.map(({ label, data }) => [{ text: label, callback_data: data }]) } };
 }
 
+/** Takes back a message of ours. Never rejects. */
+export async function remove(api: BotApi, chat: string, messageId: string, signal: AbortSignal): Promise<Outcome> {
+  try {
+    await api.call('deleteMessage', { chat_id: chat, message_id: Number(messageId) }, signal);
+    return { type: 'delivered', platformMessageId: messageId };
+  } catch (thrown) {
+    return fromTelegram('remove the message', thrown);
+  }
+}
+
 function delivered(answer: unknown): Outcome {
   const sent = Sent.safeParse(answer);
   return { type: 'delivered', platformMessageId: sent.success ? String(sent.data.message_id) : '' };

@@ -83,6 +83,10 @@ async function telegram(mode: 'Webhook' | 'Poll'): Promise<PlatformUnderTest> {
         status: 429,
         body: { ok: false, error_code: 429, description: 'Too Many Requests: retry later', parameters: { retry_after: seconds } },
       }),
+      gone: {
+        method: 'editMessageText',
+        fault: { type: 'answer', status: 400, body: { ok: false, error_code: 400, description: 'Bad Request: message to edit not found' } },
+      },
       reactions: async () => [...reactions.values()],
     },
     close: async () => {

@@ -5,7 +5,7 @@ import { TELEGRAM_HTML } from '../../render/telegram-html.ts';
 import type { ChannelInfo, ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
 import { credential } from '../credential.ts';
 import { BotApi } from './bot-api.ts';
-import { deliver } from './deliver.ts';
+import { deliver, remove } from './deliver.ts';
 import { fromTelegram, fromTelegramConnect } from './from-telegram.ts';
 import { pollForUpdates } from './poll.ts';
 import { ALLOWED_UPDATES, parseUpdate, type TelegramMedia, type TelegramSelf } from './updates.ts';
@@ -27,6 +27,9 @@ const MAX_DOWNLOAD_BYTES = 20 * 1024 * 1024;
 const MAX_RESPONSE_CHARS = 200;
 const Me = z.object({ id: z.number(), username: z.string().default(''), first_name: z.string().default('') });
 const FileAnswer = z.object({ file_path: z.string() });
+
+/** Bots FAQ: about one message a second in a chat, twenty a minute in a group (whose id is negative); edits count. */
+const PREVIEW_EVERY_MS = { direct: 1_500, group: 3_500 };
 
 export const telegram: ChannelType = { info: INFO, connect };
 
@@ -82,6 +85,10 @@ async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Co
     settle: async ({ delivery }) => ({
       type: delivery.outgoing.kind === 'edit' || delivery.outgoing.kind === 'reaction' ? 'not-sent' : 'unknowable',
     }),
+    preview: {
+      everyMs: (chat) => (chat.startsWith('-') ? PREVIEW_EVERY_MS.group : PREVIEW_EVERY_MS.direct),
+      remove: (chat, messageId, until) => remove(api, chat, messageId, until),
+    },
     typing: async (chat, thread, until) => {
       await api.call(
         'sendChatAction',
