@@ -10,6 +10,8 @@ export interface Options {
   readonly out: string;
   readonly workspace: string;
   readonly home: string;
+  /** the folder with the skills that the agent was given; absent: none were */
+  readonly skills: string | undefined;
   /** delivery's Attach service, host:port; absent: the runner polls only */
   readonly attach: string | undefined;
   /** file with the token for `attach`, read again at each dial */
@@ -44,6 +46,7 @@ export function parseOptions(args: readonly string[]): Options {
         out: text,
         workspace: text,
         home: text,
+        skills: text,
         attach: text,
         token: text,
         proxy: text,
@@ -87,6 +90,7 @@ export function parseOptions(args: readonly string[]): Options {
     out: required('out'),
     workspace: required('workspace'),
     home: required('home'),
+    skills: values['skills'],
     attach,
     token,
     proxy: proxy?.replace(/\/+$/, ''),

@@ -24,10 +24,13 @@ import { followSettings } from '../mcp/follow-settings.ts';
 import { McpServers } from '../mcp/mcp-servers.ts';
 import { Outbox } from '../outbox/outbox.ts';
 import { OutboxFiles } from '../outbox/outbox-files.ts';
+import { HomeFiles } from '../prompts/home-files.ts';
 import { providerRegistry } from '../providers/registry.ts';
+import { Skills } from '../skills/skills.ts';
 import { builtInTools } from '../tools/built-in.ts';
 import { commandEnvironment } from '../tools/command-env.ts';
 import { toolboxes } from '../tools/toolbox.ts';
+import { useSkill } from '../tools/use-skill.ts';
 import { Drain } from '../turn/drain.ts';
 import { Session } from '../turn/session.ts';
 import { TranscriptStore } from '../turn/transcript-store.ts';
@@ -168,6 +171,17 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   const report: ReportProgress = (progress) => client?.report(progress);
   const partials = new Partials(clock, (partial) => client?.partial(partial));
   closing.push(() => partials.close());
+  // What the agent was given counts before what it keeps itself.
+  const skills = new Skills(
+    [
+      ...(options.skills === undefined ? [] : [{ alias: options.skills, dir: options.skills }]),
+      { alias: join(options.home, 'skills'), dir: join(options.home, 'skills') },
+      { alias: join(options.workspace, 'skills'), dir: join(options.workspace, 'skills') },
+    ],
+    log,
+  );
+  const tools = builtInTools({ jobs, random, agentData, proxy });
+  const withSkills = [...tools, useSkill(skills)];
   const withAttachments = new PathJail([...files.roots, { alias: '/attachments', dir: join(options.in, ATTACHMENTS), writable: false }]);
   const session = new Session(
     {
@@ -176,7 +190,11 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       outboxFiles: new OutboxFiles(options.out),
       transcript: new TranscriptStore(outbox),
       files: withAttachments,
-      toolbox: toolboxes(builtInTools({ jobs, random, agentData, proxy }), log, () => mcp.tools),
+      toolbox: toolboxes(
+        () => (skills.list.length > 0 ? withSkills : tools),
+        log,
+        () => mcp.tools,
+      ),
       commandEnv: environment,
       provider: providerRegistry({ clock, proxy: options.proxy, proxyToken: options.proxyToken, files: withAttachments, log }),
       projection: current,
@@ -191,6 +209,8 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
       bell,
       report,
       partials,
+      skills,
+      homeFiles: new HomeFiles(files, '/agent', log),
       retryMs: options.retryMs,
       clock,
       random,

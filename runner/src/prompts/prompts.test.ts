@@ -1,9 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DestinationRow, MessageInRow } from '@dovecote/proto';
-import { describe, expect, test } from '@jest/globals';
+import { PathJail } from '@dovecote/proto';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { silentLog } from '../lifecycle/log.ts';
 import { AGENT } from '../testing/cell.ts';
 import { escapeText, unescapeText } from './escape.ts';
+import { HomeFiles } from './home-files.ts';
 import { attachmentBlocks, type InboundView, MESSAGE_CHARS, renderInbound } from './inbound-message.ts';
 import { systemPrompt } from './system-prompt.ts';
 
@@ -83,8 +87,26 @@ describe('the system prompt', () => {
       },
     ],
     ['chat-shared-without-tools.txt', { shared: true }],
-    ['task.txt', { type: 'task' }],
-    ['heartbeat.txt', { type: 'heartbeat', agent: { ...AGENT, displayName: 'Robin', instructions: '' } }],
+    [
+      'chat-with-skills-and-files.txt',
+      {
+        type: 'Chat',
+        tools: ['use_skill', 'read_file'],
+        skills: [
+          { name: 'zoo', description: 'Feeds animals.' },
+          { name: 'art', description: 'Draws.' },
+        ],
+        homeFiles: [
+          { name: 'IDENTITY.md', text: 'I am Robin.', leftOut: 0 },
+          { name: 'SOUL.md', text: undefined, leftOut: 0 },
+          { name: 'MEMORY.md', text: 'Ann likes teal.', leftOut: 7 },
+        ],
+      },
+    ],
+    ['schedule.txt', { type: 'Schedule' }],
+    ['subagent.txt', { type: 'Subagent' }],
+    ['api.txt', { type: 'Api' }],
+    ['heartbeat.txt', { type: 'Heartbeat', agent: { ...AGENT, displayName: 'Robin', instructions: '' } }],
   ])('is as in golden/%s', (name, fields) => {
     expectGolden(name, `${systemPrompt({ ...base, ...fields })}\n`);
   });
@@ -94,6 +116,42 @@ describe('the system prompt', () => {
     expect(systemPrompt({ ...base, tools: ['x', 'y'], destinations: [a, b] })).toBe(
       systemPrompt({ ...base, tools: ['y', 'x'], destinations: [b, a] }),
     );
+  });
+});
+
+describe('the files that say who the agent is', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'dovecote-home-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+  const files = (): HomeFiles => new HomeFiles(new PathJail([{ alias: '/agent', dir: folder, writable: true }]), '/agent', silentLog);
+
+  test('are read when they are there; one that is missing is told apart from one that cannot be read', () => {
+    writeFileSync(join(folder, 'IDENTITY.md'), 'I am Robin.\n');
+    mkdirSync(join(folder, 'MEMORY.md'));
+    expect(files().read()).toEqual([
+      { name: 'IDENTITY.md', text: 'I am Robin.', leftOut: 0 },
+      { name: 'MEMORY.md', text: undefined, leftOut: 0 },
+    ]);
+    for (const [what, make] of [
+      ['a link', () => symlinkSync('/etc/hostname', join(folder, 'SOUL.md'))],
+      ['binary', () => writeFileSync(join(folder, 'SOUL.md'), Buffer.from([0, 1, 2]))],
+    ] as const) {
+      rmSync(join(folder, 'SOUL.md'), { force: true });
+      make();
+      expect([what, files().read()[1]]).toEqual([what, { name: 'SOUL.md', text: undefined, leftOut: 0 }]);
+    }
+  });
+
+  test('are cut when they are long, between two characters, and read anew when they change', () => {
+    writeFileSync(join(folder, 'SOUL.md'), `x${'ä'.repeat(20_000)}`);
+    const read = files();
+    const [soul] = read.read();
+    expect(soul).toEqual({ name: 'SOUL.md', text: `x${'ä'.repeat(9_999)}`, leftOut: 20_002 });
+    expect(read.read()[0]).toBe(soul);
+    writeFileSync(join(folder, 'SOUL.md'), 'short');
+    expect(read.read()).toEqual([{ name: 'SOUL.md', text: 'short', leftOut: 0 }]);
   });
 });
 

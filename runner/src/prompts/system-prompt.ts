@@ -1,4 +1,6 @@
 import type { AgentConfig, DestinationRow } from '@dovecote/proto';
+import type { Skill } from '../skills/skills.ts';
+import type { HomeFile } from './home-files.ts';
 
 export interface PromptInput {
   readonly agent: AgentConfig;
@@ -14,6 +16,9 @@ export interface PromptInput {
   readonly attachments: string;
   /** one sentence per tool server that cannot be used now */
   readonly missing?: readonly string[];
+  readonly skills?: readonly Pick<Skill, 'name' | 'description'>[];
+  /** the agent's own files, as they were when the turn began */
+  readonly homeFiles?: readonly HomeFile[];
 }
 
 /**
@@ -21,7 +26,7 @@ export interface PromptInput {
  * from message to message stands here, so that providers can cache it.
  */
 export function systemPrompt(input: PromptInput): string {
-  return [identity, situation, instructions, messageFormat, answering, destinations, files, missingTools]
+  return [identity, situation, instructions, messageFormat, answering, skillList, destinations, files, homeFiles, missingTools]
     .map((fragment) => fragment(input))
     .filter((text) => text !== '')
     .join('\n\n');
@@ -38,6 +43,10 @@ function situation({ type, shared }: PromptInput): string {
       return 'You run a task that was set for this time. Nobody is waiting at a screen: do the work, then report in a few sentences.';
     case 'heartbeat':
       return 'This is a regular look at what is due. If nothing needs attention, answer with <internal>nothing to do</internal> alone.';
+    case 'subagent':
+      return 'Another agent gave you this work and reads your answer. Nobody else reads along: answer with what it needs, whole.';
+    case 'api':
+      return 'A program asks you and reads your answer. Answer with what was asked for, and nothing around it.';
     default:
       return shared
         ? 'You are in one conversation that spans several chats. Keep what was said in one chat out of the others unless it is meant for them.'
@@ -75,6 +84,16 @@ function answering({ tools }: PromptInput): string {
   ].join('\n');
 }
 
+function skillList({ skills = [], tools }: PromptInput): string {
+  if (skills.length === 0 || !tools.includes('use_skill')) return '';
+  return [
+    '# Skills',
+    '',
+    'Instructions for particular kinds of work. When one fits, read it with use_skill before you begin:',
+    ...[...skills].sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ name, description }) => `- ${name}: ${description}`),
+  ].join('\n');
+}
+
 function destinations({ destinations: rows }: PromptInput): string {
   if (rows.length === 0) return '';
   const lines = [...rows]
@@ -102,6 +121,19 @@ function files({ tools, workspace, home, attachments }: PromptInput): string {
 }
 
 /** Without it the model takes an absent tool for one that it never had, and people are told that the agent cannot do such things. */
+/** What the agent wrote about itself changes more often than the rest: the part before it stays cacheable. */
+function homeFiles({ homeFiles: read = [], home }: PromptInput): string {
+  return read
+    .map(({ name, text, leftOut }) => {
+      if (text === undefined)
+        return `# ${name}\n\n${home}/${name} is there, but it could not be read. Say so if it matters; somebody may mend it.`;
+      const more = leftOut === 0 ? '' : `\n[cut: ${leftOut} more bytes in ${home}/${name}]`;
+      return text === '' ? '' : `# ${name}\n\n${text}${more}`;
+    })
+    .filter((section) => section !== '')
+    .join('\n\n');
+}
+
 function missingTools({ missing = [] }: PromptInput): string {
   if (missing.length === 0) return '';
   return ['# Tools that are missing now', '', ...missing.map((sentence) => `- ${sentence}`)].join('\n');

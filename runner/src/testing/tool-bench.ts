@@ -48,7 +48,8 @@ export class ToolBench {
     if (projection === undefined) throw new Error('the cell has no agent');
     this.agent = projection.agent;
     this.#proxy = proxy;
-    this.toolbox = toolboxes(builtInTools({ jobs: this.jobs, random: systemRandom, proxy, ...deps }), silentLog)(this.agent);
+    const tools = builtInTools({ jobs: this.jobs, random: systemRandom, proxy, ...deps });
+    this.toolbox = toolboxes(() => tools, silentLog)(this.agent);
   }
 
   /** One call, as a turn would make it. */

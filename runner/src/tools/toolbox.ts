@@ -82,26 +82,26 @@ export class Toolbox {
 const NONE: readonly Tool[] = [];
 
 /**
- * Makes an agent's toolbox once per configuration: its schemas take longer to make than a step's other work. `remote` gives the
- * tools of MCP servers as they are now: the same list as long as nothing changed.
+ * Makes an agent's toolbox once per configuration: its schemas take longer to make than a step's other work. `own` gives the
+ * runner's tools and `remote` those of MCP servers as they are now: the same list as long as nothing changed.
  */
 export function toolboxes(
-  tools: readonly Tool[],
+  own: () => readonly Tool[],
   log: Log,
   remote: (agent: AgentConfig) => readonly Tool[] = () => NONE,
 ): (agent: AgentConfig) => Toolbox {
-  const made = new WeakMap<AgentConfig, { readonly from: readonly Tool[]; readonly toolbox: Toolbox }>();
+  const made = new WeakMap<AgentConfig, { readonly tools: readonly Tool[]; readonly from: readonly Tool[]; readonly toolbox: Toolbox }>();
   return (agent) => {
-    const from = remote(agent);
+    const [tools, from] = [own(), remote(agent)];
     const known = made.get(agent);
-    if (known?.from === from) return known.toolbox;
+    if (known?.tools === tools && known.from === from) return known.toolbox;
     const toolbox = new Toolbox(
       tools.filter((tool) => tool.offeredTo?.(agent) ?? true),
       agent.tools,
       log,
       from,
     );
-    made.set(agent, { from, toolbox });
+    made.set(agent, { tools, from, toolbox });
     return toolbox;
   };
 }

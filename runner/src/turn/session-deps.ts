@@ -9,8 +9,10 @@ import type { Log } from '../lifecycle/log.ts';
 import type { Random } from '../lifecycle/random.ts';
 import type { Outbox } from '../outbox/outbox.ts';
 import type { OutboxFiles } from '../outbox/outbox-files.ts';
+import type { HomeFiles } from '../prompts/home-files.ts';
 import type { PromptInput } from '../prompts/system-prompt.ts';
 import type { Provider } from '../providers/provider.ts';
+import type { Skills } from '../skills/skills.ts';
 import type { Toolbox } from '../tools/toolbox.ts';
 import type { TitleMaker } from './title.ts';
 import type { TranscriptStore } from './transcript-store.ts';
@@ -30,6 +32,8 @@ export interface SessionDeps {
   /** the agent, destinations and routing as delivery last wrote them; the last known ones while the file is being written */
   readonly projection: () => Projection;
   readonly promptBase: () => Pick<PromptInput, 'type' | 'shared' | 'workspace' | 'home' | 'attachments' | 'missing'>;
+  readonly skills: Pick<Skills, 'refresh' | 'list'>;
+  readonly homeFiles: Pick<HomeFiles, 'read'>;
   readonly bell: Bell;
   readonly report: ReportProgress;
   readonly partials: Pick<Partials, 'show' | 'end'>;

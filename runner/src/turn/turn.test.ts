@@ -78,6 +78,7 @@ class Bench {
     };
     this.#inbox = inbox;
     this.#outbox = outbox;
+    const tools = builtInTools({ jobs: new Jobs({ clock: systemClock, random: systemRandom }), random: systemRandom });
     const session = new Session(
       {
         inbox,
@@ -85,7 +86,7 @@ class Bench {
         outboxFiles: new OutboxFiles(cell.out),
         transcript: new TranscriptStore(outbox),
         files: new PathJail([{ alias: '/workspace', dir: cell.workspace, writable: true }]),
-        toolbox: toolboxes(builtInTools({ jobs: new Jobs({ clock: systemClock, random: systemRandom }), random: systemRandom }), silentLog),
+        toolbox: toolboxes(() => tools, silentLog),
         commandEnv: () => ({}),
         provider: async () => provider,
         projection: () => {
@@ -97,6 +98,8 @@ class Bench {
         bell: this.#bell,
         report: (progress) => this.progress.push(progress),
         partials: { show: () => {}, end: () => {} },
+        skills: { refresh: async () => {}, list: [] },
+        homeFiles: { read: () => [] },
         retryMs: 5_000,
         clock: systemClock,
         random: systemRandom,

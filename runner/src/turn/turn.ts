@@ -3,6 +3,7 @@ import type { AgentConfig, TurnRow } from '@dovecote/proto';
 import type { Batch, Projection } from '../inbox/inbox.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { NewHistory } from '../outbox/outbox.ts';
+import type { HomeFile } from '../prompts/home-files.ts';
 import { systemPrompt } from '../prompts/system-prompt.ts';
 import { type Answer, type Provider, ProviderError, type ProviderRequest, type TranscriptMessage } from '../providers/provider.ts';
 import { type CallOptions, callModel } from './call-model.ts';
@@ -42,6 +43,8 @@ export class Turn {
   #interruptions: number;
   #firstMayHaveRun: boolean;
   #waited = 0;
+  /** as they were when the turn began, or was taken up: its prompt stays the same */
+  #homeFiles: readonly HomeFile[] = [];
   #stopSeqs: readonly number[] = [];
   #projection: Projection | undefined;
 
@@ -84,6 +87,8 @@ export class Turn {
     const deps = this.#deps;
     const signal = AbortSignal.any([this.#stop.signal, this.#drain.hard]);
     try {
+      await deps.skills.refresh();
+      this.#homeFiles = deps.homeFiles.read();
       let more = await this.#runTools(signal);
       while (more === 'next step') more = await this.#step(signal);
       return more;
@@ -144,11 +149,18 @@ export class Turn {
   }
 
   #request({ agent, destinations }: Projection): Omit<ProviderRequest, 'attempt'> {
-    const { transcript, toolbox: boxes, promptBase } = this.#deps;
+    const { transcript, toolbox: boxes, promptBase, skills } = this.#deps;
     const toolbox = boxes(agent);
     const unread = this.#reading.unused.history.map(({ role, blocks, turn }) => ({ role, blocks, turn }));
     return {
-      system: systemPrompt({ ...promptBase(), agent, destinations, tools: toolbox.names }),
+      system: systemPrompt({
+        ...promptBase(),
+        agent,
+        destinations,
+        tools: toolbox.names,
+        skills: skills.list,
+        homeFiles: this.#homeFiles,
+      }),
       tools: toolbox.specs,
       messages: [...transcript.load(this.id), ...unread],
       model: agent.model,
