@@ -1,12 +1,15 @@
 /** `dovecote`: one program, a role or a command per process. The only place that reads flags, the environment and the terminal. */
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { ApiClient, CommandError, runningLocal } from './cli/api-client.ts';
 import { ask, type ChatOptions, converse } from './cli/chat.ts';
+import { execInSession } from './cli/exec.ts';
 import { getFile, listFiles, putFile } from './cli/files.ts';
 import { explain, listDeadLetters, listDrops, listSessions, type Output, retryDeadLetter } from './cli/inspect.ts';
+import { mcpInSession } from './cli/mcp.ts';
 import { toError } from './lib/errors.ts';
 import type { ControllerFlags, DeliveryFlags, GatewayFlags, ProxyFlags, RoleFlags } from './roles/flags.ts';
 import { endSignal, firstAbort, foundation } from './roles/foundation.ts';
@@ -211,11 +214,14 @@ function look(parent: Command, name: string, summary: string): Command {
     .option('--state <folder>', 'of the local mode that runs', '.local')
     .addOption(new Option('--output <form>', 'what is printed').choices(['table', 'json']).default('table'));
 }
-function client(flags: ServerFlags): ApiClient {
+function requiredServer(flags: ServerFlags): { url: string; token: string } {
   const server = serverOf(flags);
   if (server === undefined)
     throw new CommandError(`no server is known: start \`dovecote local\` (state folder ${flags.state}), or give --server and --token`);
-  return new ApiClient(server);
+  return server;
+}
+function client(flags: ServerFlags): ApiClient {
+  return new ApiClient(requiredServer(flags));
 }
 
 look(program, 'sessions', 'every conversation and how it is')
@@ -250,6 +256,70 @@ look(files, 'put <session> <path>', 'make or replace a file, from the standard i
   .action((session: string, path: string, flags: LookFlags & { file?: string }) =>
     putFile(client(flags), session, path, { output: flags.output, file: flags.file, stdin: process.stdin, write }),
   );
+
+const keyValues = (pairs: readonly string[]): Record<string, string> =>
+  Object.fromEntries(pairs.map((pair) => [pair.split('=')[0] ?? '', pair.split('=').slice(1).join('=')]));
+
+interface ExecFlags extends ServerFlags {
+  tty?: boolean;
+  cwd: string;
+  env: string[];
+  timeout: string;
+  detach?: boolean;
+  job?: string;
+  skip: string;
+}
+
+serverOptions(
+  program.command('exec <session> [command...]').description('a command in the Pod of an awake session; ends with its exit code'),
+)
+  .option('--state <folder>', 'of the local mode that runs', '.local')
+  .option('-t, --tty', 'with a terminal')
+  .option('--cwd <folder>', 'where it runs', '/workspace')
+  .option('--env <name=value...>', 'more variables', [])
+  .option('--timeout <seconds>', 'after which it is ended', '600')
+  .option('--detach', 'it goes on when this ends; prints a job id on stderr')
+  .option('--job <id>', 'attach to a job instead')
+  .option('--skip <bytes>', 'with --job: output that was seen already', '0')
+  .action(async (session: string, command: string[], flags: ExecFlags) => {
+    const start = {
+      command,
+      workingDirectory: flags.cwd,
+      env: keyValues(flags.env),
+      timeoutMs: Number(flags.timeout) * 1000,
+      tty: flags.tty === true,
+      detach: flags.detach === true,
+      jobId: flags.job ?? '',
+      receivedBytes: Number(flags.skip),
+    };
+    const { stdin, stdout, stderr } = process;
+    const terminal = { stdin, stdout, stderr };
+    process.exitCode = await execInSession({ server: requiredServer(flags), session, start, terminal, sleep, signal: endSignal() });
+  });
+
+interface McpFlags extends ServerFlags {
+  env: string[];
+  idle: string;
+}
+
+serverOptions(
+  program
+    .command('mcp <session> [server] [command...]')
+    .description("an MCP server in the Pod of an awake session, on this process's stdio: one of its agent's, or `-` and a command"),
+)
+  .option('--state <folder>', 'of the local mode that runs', '.local')
+  .option('--env <name=value...>', 'more variables', [])
+  .option('--idle <seconds>', 'without a message, after which it is ended', '600')
+  .action(async (session: string, server: string | undefined, command: string[], flags: McpFlags) => {
+    const start = {
+      server: server === '-' ? '' : (server ?? ''),
+      command,
+      env: keyValues(flags.env),
+      idleTimeoutMs: Number(flags.idle) * 1000,
+    };
+    const { stdin, stdout, stderr } = process;
+    process.exitCode = await mcpInSession({ server: requiredServer(flags), session, start, stdin, stdout, stderr, sleep });
+  });
 
 try {
   await program.parseAsync();

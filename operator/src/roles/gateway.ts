@@ -5,6 +5,7 @@ import type { Authorizer } from '../gateway/api/authorize.ts';
 import { stagedOf } from '../gateway/api/file-routes.ts';
 import { apiRoutes } from '../gateway/api/routes.ts';
 import { sessionFileRoutes } from '../gateway/api/session-file-routes.ts';
+import { sessionStreamRoutes } from '../gateway/api/session-stream-routes.ts';
 import { ShardedClients } from '../gateway/api/sharded-clients.ts';
 import { localAnswer, localMessage } from '../gateway/channels/local/local.ts';
 import type { Ownership } from '../gateway/channels/ownership.ts';
@@ -51,7 +52,9 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
   const streams = new AbortController();
   const plugin: GatewayPlugin = async (app, gateway) => {
     app.addHook('preClose', async () => streams.abort());
-    await app.register(sessionFileRoutes({ authorizer: deps.authorizer, clients: () => containers.of(shards()), metadata, log }));
+    const containersDeps = { authorizer: deps.authorizer, clients: () => containers.of(shards()), metadata, log };
+    await app.register(sessionFileRoutes(containersDeps));
+    await app.register(sessionStreamRoutes({ ...containersDeps, stop: streams.signal }));
     await app.register(
       apiRoutes({
         authorizer: deps.authorizer,

@@ -15,6 +15,7 @@ export function rbacAuthorizer(config: KubeConfig, namespace: string, clock: Clo
   const answers = new LRUCache<string, { answer: Authorization; until: number }>({ max: 10_000 });
 
   async function ask(token: string, { verb, resource, name }: Wanted): Promise<Authorization> {
+    const [kind = resource, subresource] = resource.split('/');
     const review = await authentication.createTokenReview({
       body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token } },
     });
@@ -31,7 +32,14 @@ export function rbacAuthorizer(config: KubeConfig, namespace: string, clock: Clo
           ...(user.groups && { groups: user.groups }),
           ...(user.uid && { uid: user.uid }),
           ...(user.extra && { extra: user.extra }),
-          resourceAttributes: { namespace, group: GROUP, resource, verb, ...(name !== undefined && { name }) },
+          resourceAttributes: {
+            namespace,
+            group: GROUP,
+            resource: kind,
+            verb,
+            ...(subresource !== undefined && { subresource }),
+            ...(name !== undefined && { name }),
+          },
         },
       },
     });

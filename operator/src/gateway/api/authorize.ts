@@ -2,9 +2,9 @@
 
 /** In RBAC's words, in API group dovecote.dev. */
 export interface Wanted {
-  /** chat: write and read in a chat of this Channel. get, list: look. patch: change. */
-  readonly verb: 'chat' | 'get' | 'list' | 'patch';
-  readonly resource: 'channels' | 'sessions';
+  /** chat: write and read in a chat of this Channel. get, list: look. patch: change. create on sessions/exec: run commands in it. */
+  readonly verb: 'chat' | 'get' | 'list' | 'patch' | 'create';
+  readonly resource: 'channels' | 'sessions' | 'sessions/exec';
   readonly name?: string;
 }
 

@@ -113,7 +113,7 @@ export function sessionFileRoutes(deps: SessionFilesDeps): (app: FastifyInstance
 }
 
 /** The client of the shard that has the session, and its metadata. Throws NOT_FOUND, or a shard's failure that leaves it open. */
-async function shardOf(deps: SessionFilesDeps, session: string): Promise<{ client: Client; metadata: Metadata }> {
+export async function shardOf(deps: SessionFilesDeps, session: string): Promise<{ client: Client; metadata: Metadata }> {
   const metadata = await deps.metadata();
   metadata.set(SESSION_HEADER, session);
   const asked = [...deps.clients().values()].map(async (client) => {
