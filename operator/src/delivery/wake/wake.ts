@@ -2,7 +2,7 @@
  * Hop 5 of a message: from a durable row to a runner that knows of it. Rings the attached one, or asks for a Pod by spec.awake, if
  * admission has room. Everything here is memory over rows: what is lost is found again by the next tick.
  */
-import { type AgentGroup, ConditionType, durationMs, Reason, type Session } from '@dovecote/crds';
+import { type AgentGroup, durationMs, type Session } from '@dovecote/crds';
 import { attach } from '@dovecote/proto';
 import type { Gauge, Histogram } from 'prom-client';
 import type { ResourceStore } from '../../kube/store.ts';
@@ -12,29 +12,25 @@ import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { AttachHub } from '../attach/hub.ts';
-import type { Background } from '../background.ts';
-import type { Cells } from '../cells/cells.ts';
 import { prepared } from '../cells/statements.ts';
 import type { Limits } from '../limits.ts';
 import type { Feed } from '../shard/feed.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
 import { type AdmissionDecision, admit } from './admission.ts';
-import { whoWaits } from './notices.ts';
 import { newSession, writeAwake } from './session-object.ts';
 import { decideSleep, type SleepInput } from './sleep-decision.ts';
+import { Teller, type TellerDeps } from './teller.ts';
 
-export interface WakeDeps {
+export interface WakeDeps extends TellerDeps {
   readonly shard: string;
   readonly store: ResourceStore;
   readonly sessions: { get(name: string): Session | undefined; list(): readonly Session[] };
   readonly agentGroups: { get(name: string): AgentGroup | undefined };
-  readonly cells: Cells;
   readonly index: ShardIndex;
   readonly hub: Pick<AttachHub, 'isAttached' | 'ring' | 'drain' | 'progress'>;
   readonly storage: Pick<StorageReports, 'held'>;
   readonly feed: Feed;
-  readonly background: Background;
   readonly limits: Pick<Limits, 'maxAwakePerShard' | 'drainMs'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -51,7 +47,6 @@ export interface WakeDeps {
   readonly openOutbound: (session: string) => number;
   /** Asks the runner's file. */
   readonly unfinishedTurn: (session: string) => boolean;
-  readonly notice: (session: string, notice: { id: string; channel: string; chat: string; thread?: string; text: string }) => Promise<void>;
 }
 
 export type WakeState = 'Asleep' | 'Queued' | 'Waking' | 'Awake' | 'Draining';
@@ -68,11 +63,6 @@ interface Desired {
 const RETRY: Backoff = { baseMs: 500, maxMs: 30_000 };
 /** Whoever waits longer than a wake takes is told. */
 const TELL_AFTER_MS = 2_000;
-/** Reasons of Ready=False for which no Pod is started until a person does something. */
-const BLOCKED: ReadonlyMap<string, string> = new Map([
-  [Reason.CredentialsMissing, 'this agent has no key for its model'],
-  [Reason.RuntimeRefused, 'this agent is set up for a runtime that cannot be used'],
-]);
 /** A cache that has not shown our write after this long never will: someone wrote another value right behind it. */
 const TRUST_OWN_WRITE_MS = 30_000;
 /** After a runner was asked to drain and its deadline passed, the Pod is removed anyway. */
@@ -87,12 +77,13 @@ export class Wake {
   readonly #retry = new Map<string, { readonly attempt: number; readonly at: number }>();
   readonly #activeAt = new Map<string, number>();
   readonly #wakingSince = new Map<string, number>();
-  readonly #told = new Map<string, string>();
+  readonly #teller: Teller;
   #waiting: AdmissionDecision['waiting'] = [];
   #admitting = false;
 
   constructor(deps: WakeDeps) {
     this.#deps = deps;
+    this.#teller = new Teller(deps);
   }
 
   /** Sessions that have, or are to have, a Pod. */
@@ -134,12 +125,12 @@ export class Wake {
       return;
     }
     if (object?.spec.suspended === true) {
-      this.#tell(session, 'suspended', 'This conversation is suspended. Your message is kept and will be answered when it is resumed.');
+      this.#teller.suspended(session);
       return;
     }
     const held = storage.held(session);
     if (held !== undefined) {
-      this.#tell(session, `held-${held.reason}`, `Your message is kept, but cannot be answered now. ${held.message}`);
+      this.#teller.held(session, held);
       return;
     }
     if ((this.#retry.get(session)?.at ?? 0) > clock.now()) return;
@@ -188,19 +179,7 @@ export class Wake {
     if (desired !== undefined && (session?.spec.awake ?? false) === desired.awake) this.#desired.delete(name);
     const awake = this.#desired.get(name)?.awake ?? session?.spec.awake ?? false;
     this.#setAwake(name, awake);
-    if (session !== undefined && awake) this.#tellBlocked(session);
-  }
-
-  /** The controller says why it starts no Pod. Its own words are for those who run the agent. */
-  #tellBlocked({ metadata: { name }, status }: Session): void {
-    const ready = status?.conditions?.find(({ type }) => type === ConditionType.Ready);
-    const what = ready?.status === 'False' ? BLOCKED.get(ready.reason) : undefined;
-    if (what === undefined || !this.#deps.cells.has(name)) return;
-    this.#tell(
-      name,
-      `blocked-${ready?.reason}`,
-      `Your message is kept, but cannot be answered now: ${what}. It will be answered when that is mended.`,
-    );
+    if (session !== undefined && awake) this.#teller.blocked(session);
   }
 
   /** Each second: whoever is due is woken, whoever is idle may sleep, whoever waits is told. */
@@ -225,17 +204,11 @@ export class Wake {
       if (queued.told || now - queued.since < TELL_AFTER_MS) continue;
       queued.told = true;
       try {
-        this.#tellPlace(session);
+        this.#teller.queued(session, this.queuePosition(session) - 1);
       } catch (e) {
         log.error({ session, err: toError(e) }, 'whoever waits for a session could not be told');
       }
     }
-  }
-
-  #tellPlace(session: string): void {
-    const ahead = this.queuePosition(session) - 1;
-    const place = ahead > 0 ? `${ahead} ${ahead === 1 ? 'conversation is' : 'conversations are'} ahead of yours` : 'yours is next';
-    this.#tell(session, 'queued', `All places are taken at the moment; ${place}. Your message is kept and will be answered.`);
   }
 
   #reconsider(session: string, now: number): void {
@@ -324,7 +297,7 @@ export class Wake {
   #wake(session: string): void {
     const { clock, background, sessions } = this.#deps;
     this.#queue.delete(session);
-    this.#told.delete(session);
+    this.#teller.forget(session);
     this.#desired.set(session, { awake: true, at: clock.now() });
     this.#wakingSince.set(session, clock.now());
     this.#setAwake(session, true);
@@ -417,16 +390,5 @@ export class Wake {
   #highestSeq(session: string): number {
     const { inbound } = this.#deps.cells.open(session);
     return (prepared(inbound, 'SELECT max(seq) FROM messages_in').pluck().get() as number | null) ?? 0;
-  }
-
-  /** Once for the message that waits: the notice's id says so, also after a restart. */
-  #tell(session: string, what: string, text: string): void {
-    const whom = whoWaits(this.#deps.cells.open(session));
-    if (whom === undefined) return;
-    const { seq, ...chat } = whom;
-    const id = `${what}/${seq}`;
-    if (this.#told.get(session) === id) return; // asked each second while it waits: not a look into the file each time
-    this.#told.set(session, id);
-    this.#deps.background.run('notice', session, () => this.#deps.notice(session, { id, ...chat, text }));
   }
 }
