@@ -58,8 +58,8 @@ import { BudgetReports } from './usage/budget-reports.ts';
 import { UsageLedger } from './usage/ledger.ts';
 import { Usage } from './usage/usage.ts';
 import { openUsageFile } from './usage/usage-file.ts';
-import { whoWaits } from './wake/who-waits.ts';
 import { Wake } from './wake/wake.ts';
+import { whoWaits } from './wake/who-waits.ts';
 
 export interface DeliveryDeps {
   readonly store: ResourceStore;
