@@ -85,8 +85,9 @@ role('delivery', 'owns a shard: stores events, wakes sessions, delivers answers'
     process.exitCode = await (await roles()).runDelivery({ role: 'delivery', ...flags });
   });
 
-role('proxy', 'the way of session Pods to their model: puts the credential in')
+role('proxy', 'the way of session Pods to models, MCP servers and allowed hosts: puts credentials in')
   .option('--listen <address>', 'for session Pods', '0.0.0.0:8082')
+  .requiredOption('--delivery-address <template>', 'host:port of a shard, with {shard}')
   .action(async (flags: RoleFlags & ProxyFlags) => {
     process.exitCode = await (await roles()).runProxy({ role: 'proxy', ...flags });
   });

@@ -7,8 +7,8 @@
  */
 
 import type { Channel } from '@dovecote/crds';
-import { platform } from '@dovecote/proto';
-import { Server } from '@grpc/grpc-js';
+import { inbox as inboxProto, platform } from '@dovecote/proto';
+import { credentials, Server } from '@grpc/grpc-js';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Registry } from 'prom-client';
 import { channels as channelResources } from '../kube/resource-types.ts';
@@ -20,6 +20,7 @@ import { authenticate, CHANNEL_OPTIONS, closeServer, listen } from '../lib/grpc.
 import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import { ShardClients } from '../lib/shard-clients.ts';
 import { ShownAnswers } from './answers/show.ts';
 import type { ChannelType, IncomingAttachment, IncomingEvent, IncomingMessage, StagedFor } from './channels/channel.ts';
 import { KEEPER_TIMES, type KeeperTimes } from './channels/channel-keeper.ts';
@@ -27,7 +28,6 @@ import type { Ownership } from './channels/ownership.ts';
 import { ChannelSupervisor } from './channels/supervisor.ts';
 import { withDeadline } from './deadline.ts';
 import { ShardInbox } from './inbox-client/inbox-client.ts';
-import { ShardClients } from './inbox-client/shard-clients.ts';
 import { WEBHOOK_LIMITS, type WebhookLimits, webhookRoutes } from './ingress/webhook.ts';
 import { INTAKE_LIMITS, Intake, type IntakeLimits, type Receipt } from './intake.ts';
 import { gatewayMetrics } from './metrics.ts';
@@ -116,7 +116,12 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const { clock, random, log, reached } = deps;
   const metrics = gatewayMetrics(deps.registry);
   const objects = new GatewayObjects(deps.caches);
-  const clients = new ShardClients({ shardAddressTemplate: deps.shardAddressTemplate, clock, log });
+  const clients = new ShardClients({
+    shardAddressTemplate: deps.shardAddressTemplate,
+    connect: (address) => new inboxProto.InboxClient(address, credentials.createInsecure(), CHANNEL_OPTIONS),
+    clock,
+    log,
+  });
   const inbox = new ShardInbox({ clients, tokens: deps.tokens, metrics });
   const shown = new ShownAnswers({ find: (name) => supervisor.find(name), clock, log, metrics });
   const intake = new Intake({

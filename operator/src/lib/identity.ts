@@ -9,7 +9,15 @@ export type Audience = 'dovecote-delivery' | 'dovecote-gateway' | 'dovecote-prox
 /** A role of the operator, or the runner in a session's Pod (which bears the session's name). */
 export type Caller =
   | { readonly type: 'role'; readonly role: 'gateway' | 'delivery' | 'controller' | 'proxy' }
-  | { readonly type: 'session'; readonly session: string; readonly podUid: string };
+  | {
+      readonly type: 'session';
+      readonly session: string;
+      readonly podUid: string;
+      /** whose service account the token is of; absent where tokens do not say */
+      readonly agentGroup?: string;
+      /** when the token ends, ms since 1970; absent: with its process */
+      readonly expiresAt?: number;
+    };
 
 export interface TokenReviewer {
   /** undefined: not valid for this audience. Throws when it cannot be asked. Answers are cached until the token ends. */

@@ -18,12 +18,12 @@ import { agentGroups, pods, sessions } from '../kube/resource-types.ts';
 import { closeAll } from '../lib/close-all.ts';
 import { serveHealth } from '../lib/health.ts';
 import { TaskGroup } from '../lib/task-group.ts';
+import type { ProxyLimits } from '../proxy/limits.ts';
 import { startProxy } from '../proxy/start.ts';
 import { watched } from '../roles/caches.ts';
 import { type Foundation, firstAbort } from '../roles/foundation.ts';
 import { composeGateway } from '../roles/gateway.ts';
 import { secretValues } from '../roles/secret-values.ts';
-import { upstreams } from '../roles/upstreams.ts';
 import { endOrphans } from './kubelet/orphans.ts';
 import { startKubelet } from './kubelet/start.ts';
 import { applyManifests, type Manifest, readManifests } from './manifests.ts';
@@ -52,7 +52,12 @@ export interface LocalOptions extends Foundation {
   readonly maxAwake?: number | undefined;
   /** Instead of the usual numbers, for tests. */
   readonly limits?:
-    | { readonly delivery?: Partial<Limits>; readonly outbox?: Partial<OutboxLimits>; readonly runner?: readonly string[] }
+    | {
+        readonly delivery?: Partial<Limits>;
+        readonly outbox?: Partial<OutboxLimits>;
+        readonly proxy?: Partial<ProxyLimits>;
+        readonly runner?: readonly string[];
+      }
     | undefined;
 }
 
@@ -93,22 +98,8 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
     const group = new TaskGroup();
     closing.push(() => group.close());
     const tokens = new LocalTokens(Buffer.from(random.id(64)));
-    const secrets = secretValues(store);
     const root = join(state, 'shard');
     mkdirSync(root, { recursive: true, mode: 0o700 });
-
-    const proxy = await startProxy({
-      listen: '127.0.0.1:0',
-      reviewer: tokens,
-      upstreamOf: upstreams({
-        sessions: watched(sessions, { ...options, store, group, kubeMetrics }),
-        agentGroups: watched(agentGroups, { ...options, store, group, kubeMetrics }),
-        secrets,
-      }),
-      log,
-      registry,
-    });
-    closing.push(() => proxy.close());
 
     // Delivery and gateway call each other: the gateway's address is fixed first, delivery's is what it gets.
     const gatewayGrpc = `127.0.0.1:${await freePort()}`;
@@ -130,6 +121,19 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
       kubeMetrics,
     });
     closing.push(() => delivery.close());
+
+    const proxy = await startProxy({
+      ...options,
+      listen: '127.0.0.1:0',
+      reviewer: tokens,
+      sessions: watched(sessions, { ...options, store, group, kubeMetrics }),
+      agentGroups: watched(agentGroups, { ...options, store, group, kubeMetrics }),
+      secrets: secretValues(store),
+      shardAddressTemplate: delivery.address,
+      tokens: tokens.sourceFor('proxy'),
+      limits: options.limits?.proxy ?? {},
+    });
+    closing.push(() => proxy.close());
 
     const token = random.id(32);
     const gateway = await composeGateway({

@@ -15,10 +15,11 @@ import type { ControllerOptions, DeliveryOptions, GatewayOptions, ProxyOptions }
 import { composeGateway } from './gateway.ts';
 import { rbacAuthorizer } from './rbac-authorizer.ts';
 import { secretValues } from './secret-values.ts';
-import { upstreams } from './upstreams.ts';
 
 const list = (text: string): string[] => text.split(',').filter((item) => item !== '');
 const PROXY_PORT = 8082;
+/** Below the Pod's grace of 30 s. A stream that is cut is tried again by its runner. */
+const PROXY_DRAIN_MS = 20_000;
 
 export const runController = (options: ControllerOptions): Promise<number> =>
   runRole(options, async (deps) => {
@@ -89,11 +90,13 @@ export const runProxy = (options: ProxyOptions): Promise<number> =>
     const group = new TaskGroup();
     const caches = { sessions: watched(sessions, { ...deps, group }), agentGroups: watched(agentGroups, { ...deps, group }) };
     const proxy = await startProxy({
+      ...deps,
+      ...caches,
       listen: options.listen,
-      reviewer: deps.reviewer,
-      upstreamOf: upstreams({ ...caches, secrets: secretValues(deps.store) }),
-      log: deps.log,
-      registry: deps.registry,
+      secrets: secretValues(deps.store),
+      shardAddressTemplate: options.deliveryAddress,
+      tokens: fileTokens(options.tokens),
+      limits: { drainMs: PROXY_DRAIN_MS },
     });
     return {
       ready: () =>

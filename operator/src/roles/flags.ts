@@ -43,6 +43,7 @@ export interface DeliveryFlags {
 
 export interface ProxyFlags {
   listen: string;
+  deliveryAddress: string;
 }
 
 type OfRole<F> = { readonly role: string } & RoleFlags & F;

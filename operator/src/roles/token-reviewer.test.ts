@@ -13,6 +13,7 @@ describe('whom a reviewed token names', () => {
       type: 'session',
       session: 'assistant-abc',
       podUid: 'u1',
+      agentGroup: 'assistant',
     });
   });
   test.each([

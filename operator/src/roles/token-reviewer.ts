@@ -32,7 +32,7 @@ export function callerOfUser(
   const podUid = user.extra?.[POD_UID]?.[0];
   // Without a Pod the token was not made by a kubelet for a runner: somebody asked for it by hand.
   if (account.startsWith(names.agentAccountPrefix) && pod !== undefined && podUid !== undefined)
-    return { type: 'session', session: pod, podUid };
+    return { type: 'session', session: pod, podUid, agentGroup: account.slice(names.agentAccountPrefix.length) };
   return undefined;
 }
 
@@ -47,7 +47,8 @@ export function clusterTokenReviewer(config: KubeConfig, names: AccountNames, cl
     });
     // A server that knows no audiences answers without them: such a token would open every door.
     if (status?.authenticated !== true || !status.audiences?.includes(audience)) return undefined;
-    return callerOfUser(status.user ?? {}, names);
+    const caller = callerOfUser(status.user ?? {}, names);
+    return caller?.type === 'session' ? { ...caller, expiresAt: expiryOf(token) } : caller;
   }
 
   return {
@@ -69,7 +70,7 @@ export function clusterTokenReviewer(config: KubeConfig, names: AccountNames, cl
   };
 }
 
-/** exp of the token itself, ms since 1970; the API server has checked it, here it only bounds the cache. */
+/** exp of the token itself, ms since 1970; the API server has checked it, here it bounds the cache and the streams that it opened. */
 function expiryOf(token: string): number {
   try {
     const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { exp?: number };

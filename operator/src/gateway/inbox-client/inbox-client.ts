@@ -1,8 +1,8 @@
 import type { inbox } from '@dovecote/proto';
 import { bearer, fromGrpc, unary } from '../../lib/grpc.ts';
 import type { TokenSource } from '../../lib/identity.ts';
+import type { ShardClients } from '../../lib/shard-clients.ts';
 import type { GatewayMetrics } from '../metrics.ts';
-import type { ShardClients } from './shard-clients.ts';
 
 /** A durable commit takes milliseconds; a shard that needs longer than this is not well, and the platform may try again. */
 const CALL_MS = 10_000;
@@ -12,11 +12,11 @@ const CALL_MS = 10_000;
  * WaitingError (try again), TerminalError (reason is the gRPC status: never), Error (a bug over there).
  */
 export class ShardInbox {
-  readonly #clients: ShardClients;
+  readonly #clients: ShardClients<inbox.InboxClient>;
   readonly #tokens: TokenSource;
   readonly #metrics: GatewayMetrics;
 
-  constructor(deps: { readonly clients: ShardClients; readonly tokens: TokenSource; readonly metrics: GatewayMetrics }) {
+  constructor(deps: { readonly clients: ShardClients<inbox.InboxClient>; readonly tokens: TokenSource; readonly metrics: GatewayMetrics }) {
     this.#clients = deps.clients;
     this.#tokens = deps.tokens;
     this.#metrics = deps.metrics;

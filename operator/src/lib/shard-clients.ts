@@ -1,37 +1,40 @@
-/** Hop 4: the way to delivery. One gRPC connection per shard, made when it is first needed. */
-
-import { inbox } from '@dovecote/proto';
-import { connectivityState, credentials } from '@grpc/grpc-js';
-import type { Clock } from '../../lib/clock.ts';
-import { CHANNEL_OPTIONS } from '../../lib/grpc.ts';
-import type { Log } from '../../lib/log.ts';
-import { shardAddress } from '../../lib/shard-address.ts';
+import { type Client, connectivityState } from '@grpc/grpc-js';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
+import { shardAddress } from './shard-address.ts';
 
 const STUCK_MS = 30_000;
 
-interface Entry {
-  readonly client: inbox.InboxClient;
+interface Entry<C> {
+  readonly client: C;
   /** ms since 1970 since when every look found it not connected; undefined: it was connected at the last look. */
   notReadySince: number | undefined;
 }
 
-export class ShardClients {
-  readonly #entries = new Map<string, Entry>();
+/** The way to delivery: one gRPC connection per shard, made when it is first needed. */
+export class ShardClients<C extends Client> {
+  readonly #entries = new Map<string, Entry<C>>();
+  readonly #connect: (address: string) => C;
   readonly #template: string;
   readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor(deps: { readonly shardAddressTemplate: string; readonly clock: Clock; readonly log: Log }) {
+  constructor(deps: {
+    readonly shardAddressTemplate: string;
+    readonly connect: (address: string) => C;
+    readonly clock: Clock;
+    readonly log: Log;
+  }) {
+    this.#connect = deps.connect;
     this.#template = deps.shardAddressTemplate;
     this.#clock = deps.clock;
     this.#log = deps.log;
   }
 
-  client(shard: string): inbox.InboxClient {
+  client(shard: string): C {
     const entry = this.#entries.get(shard);
     if (entry !== undefined && !this.#stuck(shard, entry)) return entry.client;
-    const address = shardAddress(this.#template, shard);
-    const client = new inbox.InboxClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+    const client = this.#connect(shardAddress(this.#template, shard));
     this.#entries.set(shard, { client, notReadySince: undefined });
     return client;
   }
@@ -44,7 +47,7 @@ export class ShardClients {
   /**
    * A connection that is on its way for half a minute hangs on an address of a Pod that is no more; a new one resolves the name again.
    */
-  #stuck(shard: string, entry: Entry): boolean {
+  #stuck(shard: string, entry: Entry<C>): boolean {
     const state = entry.client.getChannel().getConnectivityState(false);
     if (state !== connectivityState.CONNECTING && state !== connectivityState.TRANSIENT_FAILURE) {
       entry.notReadySince = undefined;
