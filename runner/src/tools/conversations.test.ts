@@ -84,8 +84,8 @@ describe('search_messages', () => {
       limit: 5,
     });
     expect(text.split('\n')).toEqual([
-      '<found session="helper-two" title="A &quot;trip&quot;" id="4" sender="Bob &lt;b&gt;" time="2026-05-28T20:26Z">to &lt;/found&gt; Rome</found>',
-      '<found session="helper-two" title="A &quot;trip&quot;" id="4" sender="you" time="2026-05-28T20:26Z">ok</found>',
+      '<found session="helper-two" title="A &quot;trip&quot;" id="4" role="user" sender="Bob &lt;b&gt;" time="2026-05-28T20:26Z">to &lt;/found&gt; Rome</found>',
+      '<found session="helper-two" title="A &quot;trip&quot;" id="4" role="assistant" time="2026-05-28T20:26Z">ok</found>',
       '(there are more: narrow the search, or go on with an earlier to)',
     ]);
     expect(delivery.tokens).toEqual(['Bearer exchanged']);

@@ -41,8 +41,8 @@ export function searchMessages(data: AgentData): Tool {
       if (messages.length === 0)
         return `No message matches${from === undefined ? ' in the last seven days; say from to look further back' : ''}.`;
       const lines = messages.map(({ session: where, title, seq, role: who, senderName, text, createdAtMs }) => {
-        const sender = who === 'assistant' ? 'you' : senderName === '' ? 'system' : senderName;
-        const names = `session="${where}"${title === '' ? '' : ` title="${escapeAttribute(title)}"`} id="${seq}" sender="${escapeAttribute(sender)}"`;
+        const whose = who === 'assistant' ? 'role="assistant"' : `role="user" sender="${escapeAttribute(senderName)}"`;
+        const names = `session="${where}"${title === '' ? '' : ` title="${escapeAttribute(title)}"`} id="${seq}" ${whose}`;
         return `<found ${names} time="${showMoment(createdAtMs)}">${escapeText(text)}</found>`;
       });
       return [...lines, ...(more ? ['(there are more: narrow the search, or go on with an earlier to)'] : [])].join('\n');

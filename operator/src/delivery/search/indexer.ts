@@ -17,6 +17,8 @@ import { searchable } from './searchable.ts';
 /** A session is left alone for so long after it was noted: a turn in full swing is read once. */
 const REST_MS = 500;
 const AFTER_FAILURE_MS = 5_000;
+/** What is gone from the volume is not found for longer than this. */
+const TIDY_MS = 3_600_000;
 /** Rows of one look: a bound on how long the event loop is held. */
 const PAGE = 32;
 
@@ -70,17 +72,30 @@ export class SearchIndexer {
   /** Runs until the signal aborts. First every session of the shard: what was said while nobody looked. */
   async run(signal: AbortSignal): Promise<void> {
     const { index, clock, lag } = this.#deps;
-    await this.#forgetGone(signal).catch((e: unknown) => this.#failed('', e));
     for (const session of index.names()) this.note(session);
+    let tidyAt = 0;
     while (!signal.aborted) {
+      if (clock.now() >= tidyAt) {
+        await this.#forgetGone(signal).catch((e: unknown) => this.#failed('', e));
+        tidyAt = clock.now() + TIDY_MS;
+      }
       lag.set(this.#noted.size);
-      await Promise.race([this.#wake.promise, aborted(signal)]);
+      await this.#noteOr(tidyAt - clock.now(), signal);
       await clock.sleep(REST_MS, signal).catch(() => {});
       this.#wake = Promise.withResolvers<void>();
       if (await this.#readNoted(signal)) continue;
       await clock.sleep(AFTER_FAILURE_MS, signal).catch(() => {});
       this.#wake.resolve();
     }
+  }
+
+  /** Waits for a note, so many ms at most. */
+  async #noteOr(ms: number, signal: AbortSignal): Promise<void> {
+    const noted = new AbortController();
+    const timer = this.#deps.clock.sleep(Math.max(0, ms), AbortSignal.any([signal, noted.signal])).catch(() => {});
+    await Promise.race([this.#wake.promise, timer]);
+    noted.abort();
+    await timer;
   }
 
   /** False: some are to be tried again. */
@@ -132,12 +147,13 @@ export class SearchIndexer {
     }
   }
 
-  /** Sessions whose cells are gone from the volume. */
+  /** Sessions whose cells are gone from the volume, and agents that have none any more. */
   async #forgetGone(signal: AbortSignal): Promise<void> {
     const { index, thread } = this.#deps;
     const names = index.names();
     const known = new Set(names);
     const agents = new Set(names.flatMap((name) => index.get(name)?.agent_group_uid ?? []));
+    await thread.call('keepOnly', [...agents]);
     for (const agent of agents) {
       for (const session of await thread.call('sessions', agent)) {
         signal.throwIfAborted();
@@ -153,11 +169,4 @@ export class SearchIndexer {
 
 function positionIn(cursor: string, session: string): Position {
   return parseCursor(cursor).get(session) ?? START;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -8,6 +8,8 @@ export interface SearchCalls {
   add(agent: string, addition: SearchAddition): void;
   replace(agent: string, session: string, row: SearchableRow): void;
   forget(agent: string, session: string): void;
+  /** removes the files of all other agents */
+  keepOnly(agents: readonly string[]): void;
   search(agent: string, query: SearchQuery): readonly SearchHit[];
 }
 

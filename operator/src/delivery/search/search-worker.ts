@@ -1,5 +1,5 @@
 /** The search thread: all SQL over the search files runs here, beside the event loop that carries messages. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SearchCalls, SearchReply, SearchRequest } from './search-protocol.ts';
@@ -19,6 +19,10 @@ const calls: SearchCalls = {
   add: (agent, addition) => storeOf(agent).add(addition),
   replace: (agent, session, row) => storeOf(agent).replace(session, row),
   forget: (agent, session) => storeOf(agent).forget(session),
+  keepOnly: (agents) => {
+    const kept = new Set(agents);
+    for (const agent of agentsWithFiles()) if (!kept.has(agent)) discard(agent);
+  },
   search: (agent, query) => storeOf(agent).search(query),
 };
 
@@ -77,6 +81,10 @@ function discard(agent: string): void {
 
 function pathOf(agent: string): string {
   return join(folder, `${encodeURIComponent(agent).replaceAll('.', '%2E')}.db`);
+}
+
+function agentsWithFiles(): readonly string[] {
+  return readdirSync(folder).flatMap((name) => (name.endsWith('.db') ? [decodeURIComponent(name.slice(0, -'.db'.length))] : []));
 }
 
 function isBroken(e: unknown): boolean {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agent as proto } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
@@ -131,6 +131,18 @@ describe('searching what was said', () => {
       await until(async () => (await found()).length === 3, 'all is found again');
       expect(await found()).toEqual(['mackerel 3', 'mackerel 2', 'mackerel 1']);
     }
+  });
+
+  test('what was said to an agent that has no cell any more is gone from the disk with the next start', async () => {
+    const session = await talk('to be forgotten');
+    const other = await bench.agent('other');
+    await talk('kept', 'c1', 'Ada', 'other');
+    await (await as(`session:${session}:pod`)).search({});
+    await bench.stop();
+    renameSync(join(bench.root, 'cells', session), join(bench.root, 'cell-in-trash'));
+    await bench.restart();
+    const files = (): string[] => readdirSync(join(bench.root, 'search')).filter((name) => name.endsWith('.db'));
+    await until(() => files().join() === `${other.metadata.uid}.db`, 'its file is gone');
   });
 
   test.each([
