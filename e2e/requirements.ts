@@ -228,11 +228,13 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/prompts-by-type',
     behaviour: 'system prompt composed per session type from shared fragments; a missing file is told apart from a read error',
     from: 'S2',
+    claimed: 'local',
   },
   {
     id: 'turn/skills',
     behaviour: 'name and description listed sorted; `use_skill` returns the whole body; no section and no tool when there are none',
     from: 'S2',
+    claimed: 'local',
   },
   {
     id: 'turn/usage-per-message',
@@ -306,7 +308,7 @@ export const requirements: readonly Requirement[] = [
     claimed: 'local',
   },
   { id: 'tool/schedule', behaviour: 'schedule_task, list, update, cancel, pause, resume as actions the host applies', from: 'S1' },
-  { id: 'tool/use-skill', behaviour: 'see turn/skills', from: 'S2' },
+  { id: 'tool/use-skill', behaviour: 'see turn/skills', from: 'S2', claimed: 'local' },
   {
     id: 'tool/install-packages',
     behaviour: "apt and npm names validated, approval, installed off the host's loop into a cached read-only layer, on_wake note",

@@ -21,6 +21,10 @@ export function secret(name: string, stringData: Readonly<Record<string, string>
   return { [`secret-${name}.json`]: JSON.stringify({ apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData }) };
 }
 
+export function configMap(name: string, data: Readonly<Record<string, string>>): Manifests {
+  return { [`configmap-${name}.json`]: JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data }) };
+}
+
 /** An agent that answers by the demo provider. */
 export function demoAgent(name: string, spec: Partial<AgentGroupSpecInput> = {}): Manifests {
   return manifest('AgentGroup', name, { provider: { type: 'demo' }, idleTimeout: '10m', ...spec });

@@ -3,11 +3,11 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { InvalidError } from '../kube/errors.ts';
-import { agentGroups, channels, destinations, messagingGroups } from '../kube/resource-types.ts';
+import { agentGroups, channels, configMaps, destinations, messagingGroups } from '../kube/resource-types.ts';
 import type { KubeObject, ResourceStore, ResourceType } from '../kube/store.ts';
 
 /** What people declare. Sessions are made by the system. */
-const DECLARABLE: readonly ResourceType<KubeObject>[] = [agentGroups, channels, messagingGroups, destinations];
+const DECLARABLE: readonly ResourceType<KubeObject>[] = [configMaps, agentGroups, channels, messagingGroups, destinations];
 const FIELD_MANAGER = 'dovecote-local';
 const MANAGED_LABEL = { 'app.kubernetes.io/managed-by': 'dovecote-local' };
 
@@ -17,6 +17,7 @@ export interface Manifest {
   readonly metadata: { readonly name: string; readonly labels?: Record<string, string>; readonly annotations?: Record<string, string> };
   readonly spec?: unknown;
   readonly data?: Record<string, string>;
+  readonly binaryData?: Record<string, string>;
   readonly stringData?: Record<string, string>;
   /** for messages: the file it came from */
   readonly file: string;
@@ -52,8 +53,9 @@ export function parseManifests(text: string, file: string): Manifest[] {
 export async function applyManifests(store: ResourceStore, manifests: readonly Manifest[]): Promise<void> {
   for (const type of DECLARABLE) {
     const wanted = manifests.filter(({ kind }) => kind === type.kind);
-    for (const { metadata, spec, file } of wanted) {
-      const object = { metadata: { ...metadata, labels: { ...metadata.labels, ...MANAGED_LABEL } }, spec };
+    for (const { metadata, spec, data, binaryData, file } of wanted) {
+      const body = type === configMaps ? { ...(data && { data }), ...(binaryData && { binaryData }) } : { spec };
+      const object = { metadata: { ...metadata, labels: { ...metadata.labels, ...MANAGED_LABEL } }, ...body };
       try {
         await store.apply(type, object as never, { fieldManager: FIELD_MANAGER });
       } catch (e) {

@@ -14,7 +14,7 @@ import { startDelivery } from '../delivery/start.ts';
 import { soleOwner } from '../gateway/channels/ownership.ts';
 import { EmbeddedStore } from '../kube/embedded/embedded-store.ts';
 import { createKubeMetrics } from '../kube/metrics.ts';
-import { agentGroups, pods, sessions } from '../kube/resource-types.ts';
+import { agentGroups, configMaps, pods, sessions } from '../kube/resource-types.ts';
 import { closeAll } from '../lib/close-all.ts';
 import { serveHealth } from '../lib/health.ts';
 import { TaskGroup } from '../lib/task-group.ts';
@@ -178,6 +178,7 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
       dir: join(state, 'kubelet'),
       program: [...options.runner, ...(options.limits?.runner ?? [])],
       path: options.path,
+      configMap: (name) => store.get(configMaps, name),
       claimRoot: (claim) => (claim === CLAIM.replace('{shard}', SHARD) ? root : undefined),
       mintToken: (pod, audience) =>
         tokens.issue(

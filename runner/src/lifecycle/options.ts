@@ -10,8 +10,8 @@ export interface Options {
   readonly out: string;
   readonly workspace: string;
   readonly home: string;
-  /** the folder with the skills that the agent was given; absent: none were */
-  readonly skills: string | undefined;
+  /** the folders of the skills that the agent was given, one each */
+  readonly skills: readonly string[];
   /** delivery's Attach service, host:port; absent: the runner polls only */
   readonly attach: string | undefined;
   /** file with the token for `attach`, read again at each dial */
@@ -36,8 +36,9 @@ const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 export function parseOptions(args: readonly string[]): Options {
   const text = { type: 'string' } as const;
   let values: Record<string, string | undefined>;
+  let skills: readonly string[];
   try {
-    ({ values } = parseArgs({
+    const parsed = parseArgs({
       args: [...args],
       allowPositionals: false,
       options: {
@@ -46,7 +47,7 @@ export function parseOptions(args: readonly string[]): Options {
         out: text,
         workspace: text,
         home: text,
-        skills: text,
+        skills: { type: 'string', multiple: true },
         attach: text,
         token: text,
         proxy: text,
@@ -57,7 +58,8 @@ export function parseOptions(args: readonly string[]): Options {
         'retry-ms': text,
         'crash-at': text,
       },
-    }));
+    });
+    ({ skills = [], ...values } = parsed.values);
   } catch (e) {
     // node's own sentence names the flag; what follows its first full stop is a hint for another kind of program
     throw new ConfigurationError(`cannot start the runner: ${toError(e).message.split('. ')[0]}`, { cause: e });
@@ -90,7 +92,7 @@ export function parseOptions(args: readonly string[]): Options {
     out: required('out'),
     workspace: required('workspace'),
     home: required('home'),
-    skills: values['skills'],
+    skills,
     attach,
     token,
     proxy: proxy?.replace(/\/+$/, ''),

@@ -173,8 +173,8 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   closing.push(() => partials.close());
   // What the agent was given counts before what it keeps itself.
   const skills = new Skills(
+    options.skills,
     [
-      ...(options.skills === undefined ? [] : [{ alias: options.skills, dir: options.skills }]),
       { alias: join(options.home, 'skills'), dir: join(options.home, 'skills') },
       { alias: join(options.workspace, 'skills'), dir: join(options.workspace, 'skills') },
     ],

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -29,13 +29,8 @@ function mount(name: string, files: Readonly<Record<string, string>>): void {
   symlinkSync('..2026_01_01', join(given(), name, '..data'));
 }
 async function skills(): Promise<Skills> {
-  const made = new Skills(
-    [
-      { alias: '/skills', dir: given() },
-      { alias: '/agent/skills', dir: home() },
-    ],
-    silentLog,
-  );
+  const folders = existsSync(given()) ? readdirSync(given()).map((name) => join(given(), name)) : [];
+  const made = new Skills(folders, [{ alias: '/agent/skills', dir: home() }], silentLog);
   await made.refresh();
   return made;
 }

@@ -1,6 +1,6 @@
 /** Instructions for particular kinds of work: folders with a SKILL.md, given by the agent's maker or kept by the agent itself. */
 import { type Dirent, readdirSync, realpathSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { JailError, PathJail, readText, TooLargeError } from '@dovecote/proto';
 import type { Log } from '../lifecycle/log.ts';
 
@@ -18,9 +18,9 @@ export interface Skill {
   readonly name: string;
   readonly description: string;
   readonly body: string;
-  readonly root: SkillRoot;
-  /** its folder's name below the root */
-  readonly folder: string;
+  /** its folder, as it is shown to the model */
+  readonly shown: string;
+  readonly path: string;
 }
 
 interface Found {
@@ -30,13 +30,18 @@ interface Found {
 }
 
 export class Skills {
+  readonly #given: readonly string[];
   readonly #roots: readonly SkillRoot[];
   readonly #log: Log;
   #found: Found = { skills: [], problems: [] };
   #seen = '';
 
-  /** Of two skills with one name that of the first root counts. */
-  constructor(roots: readonly SkillRoot[], log: Log) {
+  /**
+   * `given`: one folder for each skill that the agent's maker gave it; `roots`: folders of such folders. Of two skills with one name
+   * the first counts.
+   */
+  constructor(given: readonly string[], roots: readonly SkillRoot[], log: Log) {
+    this.#given = given;
     this.#roots = roots;
     this.#log = log;
   }
@@ -51,7 +56,8 @@ export class Skills {
 
   /** Looks for what changed; reads only then. */
   async refresh(): Promise<void> {
-    const folders = this.#roots.flatMap((root) => foldersOf(root));
+    const given = this.#given.map((path) => ({ name: basename(path), path, shown: path, stamp: stampOf(path) }));
+    const folders = [...given, ...this.#roots.flatMap(foldersOf)];
     const seen = folders.map(({ path, stamp }) => `${path} ${stamp}`).join('\n');
     if (seen === this.#seen) return;
     this.#found = await this.#read(folders);
@@ -61,7 +67,7 @@ export class Skills {
 
   /** Another file of the skill's folder, as text. Throws JailError, TooLargeError. */
   readFile(skill: Skill, path: string): string {
-    return readText(jailOf(join(skill.root.dir, skill.folder), `${skill.root.alias}/${skill.folder}`), path, FILE_BYTES).text;
+    return readText(jailOf(skill.path, skill.shown), path, FILE_BYTES).text;
   }
 
   async #read(folders: readonly Folder[]): Promise<Found> {
@@ -69,13 +75,12 @@ export class Skills {
     const { parseSkill } = await import('./parse-skill.ts'); // YAML takes a while to load, and most agents have no skills
     const skills = new Map<string, Skill>();
     const problems: string[] = [];
-    for (const { root, folder, path } of folders.slice(0, MOST)) {
-      const shown = `${root.alias}/${folder}`;
+    for (const { name, path, shown } of folders.slice(0, MOST)) {
       try {
-        const parsed = parseSkill(readText(jailOf(path, shown), FILE, FILE_BYTES).text, folder);
+        const parsed = parseSkill(readText(jailOf(path, shown), FILE, FILE_BYTES).text, name);
         if (typeof parsed === 'string') problems.push(`${shown}/${FILE}: ${parsed}.`);
         else if (skills.has(parsed.name)) problems.push(`${shown}/${FILE}: there is another skill named ${parsed.name}.`);
-        else skills.set(parsed.name, { ...parsed, root, folder });
+        else skills.set(parsed.name, { ...parsed, path, shown });
       } catch (e) {
         if (e instanceof JailError && e.reason === 'NotFound') continue; // a folder of something else
         if (!(e instanceof JailError) && !(e instanceof TooLargeError) && !isSystemError(e)) throw e;
@@ -88,9 +93,9 @@ export class Skills {
 }
 
 interface Folder {
-  readonly root: SkillRoot;
-  readonly folder: string;
+  readonly name: string;
   readonly path: string;
+  readonly shown: string;
   /** changes with its SKILL.md */
   readonly stamp: string;
 }
@@ -104,12 +109,12 @@ function foldersOf(root: SkillRoot): readonly Folder[] {
   }
   return entries
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
-    .map(({ name }) => ({ root, folder: name, path: join(root.dir, name), stamp: stampOf(join(root.dir, name, FILE)) }))
-    .sort((a, b) => (a.folder < b.folder ? -1 : 1));
+    .map(({ name }) => ({ name, path: join(root.dir, name), shown: `${root.alias}/${name}`, stamp: stampOf(join(root.dir, name)) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function stampOf(file: string): string {
-  const stat = statSync(file, { throwIfNoEntry: false });
+function stampOf(folder: string): string {
+  const stat = statSync(join(folder, FILE), { throwIfNoEntry: false });
   return stat === undefined ? '' : `${stat.ino} ${stat.mtimeMs} ${stat.size}`;
 }
 

@@ -3,6 +3,7 @@ import type { ResourceCache } from '../../kube/resource-cache.ts';
 import type { ResourceStore } from '../../kube/store.ts';
 import { type Credentials, checkCredentials } from '../credentials.ts';
 import type { OwnWrites } from '../own-writes.ts';
+import { type FoundSkills, findSkills } from './skills.ts';
 
 /** The index of Sessions by the name of their AgentGroup. */
 export const BY_AGENT_GROUP = 'agentGroup';
@@ -22,6 +23,8 @@ export interface Observed {
   readonly credentials: Credentials | undefined;
   /** undefined: none of its MCP servers needs any. */
   readonly mcpCredentials: Credentials | undefined;
+  /** undefined: it has none. */
+  readonly skills: FoundSkills | undefined;
   readonly sessions: readonly Session[];
   readonly availableShards: readonly string[];
   /** How many other agents each shard has. */
@@ -42,6 +45,7 @@ export async function observe(name: string, sight: Sight, signal: AbortSignal): 
     agentGroup,
     credentials: await credentialsOf(agentGroup, sight.store, signal),
     mcpCredentials: await mcpCredentialsOf(agentGroup, sight.store, signal),
+    skills: await findSkills(agentGroup, sight.store, signal),
     // One made anew under the same name does not count the sessions of the one before it.
     sessions: sight.sessions.byIndex(BY_AGENT_GROUP, name).filter((session) => session.spec.agentGroupUid === uid),
     availableShards: sight.shards,

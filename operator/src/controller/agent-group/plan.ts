@@ -18,7 +18,10 @@ export interface Plan {
   readonly resyncMs: number;
 }
 
-export function plan({ agentGroup, credentials, mcpCredentials, sessions, availableShards, load }: Observed, network: NetworkConfig): Plan {
+export function plan(
+  { agentGroup, credentials, mcpCredentials, skills, sessions, availableShards, load }: Observed,
+  network: NetworkConfig,
+): Plan {
   return {
     serviceAccount: buildServiceAccount(agentGroup),
     networkPolicy: buildNetworkPolicy(agentGroup, network),
@@ -31,7 +34,7 @@ export function plan({ agentGroup, credentials, mcpCredentials, sessions, availa
     }),
     sessions: sessions.length,
     awakeSessions: sessions.filter(({ status }) => status?.phase === 'Awake').length,
-    resyncMs: [credentials, mcpCredentials].every((found) => found === undefined || found.status === 'True')
+    resyncMs: [credentials, mcpCredentials, skills].every((found) => found === undefined || found.status === 'True')
       ? RECHECK_MS.found
       : RECHECK_MS.missing,
   };

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { ForbiddenError } from '../../kube/errors.ts';
-import { agentGroups, networkPolicies, secrets, serviceAccounts } from '../../kube/resource-types.ts';
+import { agentGroups, configMaps, networkPolicies, secrets, serviceAccounts } from '../../kube/resource-types.ts';
 import { TestBench, told } from '../testing/test-bench.ts';
 
 // A machine that does much else at the same time is slow, not wrong.
@@ -147,6 +147,21 @@ describe('credentials', () => {
     await bench.agentGroup('careful', anthropic);
     await bench.start();
     expect(JSON.stringify(await look('careful'))).not.toContain('very-secret');
+  });
+});
+
+describe('skills', () => {
+  test('whose ConfigMap is missing are a condition that heals, and leave the agent ready', async () => {
+    await bench.agentGroup('helper', { provider: { type: 'demo' }, skills: [{ configMapRef: 'zoo' }, { configMapRef: 'art' }] });
+    await bench.store.create(configMaps, { metadata: { name: 'art' }, data: { 'README.md': 'x' } }, { fieldManager: 'kubectl' });
+    await bench.start();
+    expect(told(await look('helper'))).toBe('Ready=True/Accepted ShardsAssigned=True/Assigned RefsResolved=False/ReferenceMissing');
+    const message = (await look('helper')).status?.conditions?.find(({ type }) => type === 'RefsResolved')?.message;
+    expect(message).toContain('ConfigMap art has no key SKILL.md. ConfigMap zoo does not exist.');
+    await bench.store.create(configMaps, { metadata: { name: 'zoo' }, data: { 'SKILL.md': 'x' } }, { fieldManager: 'kubectl' });
+    await bench.store.patch(configMaps, 'art', { data: { 'SKILL.md': 'x' } }, { fieldManager: 'kubectl' });
+    await bench.advance(10_000);
+    expect(told(await look('helper'))).toBe('Ready=True/Accepted ShardsAssigned=True/Assigned RefsResolved=True/Found');
   });
 });
 

@@ -6,12 +6,13 @@ import type { Observed } from './observe.ts';
 import type { Plan } from './plan.ts';
 
 export function statusOf(
-  { agentGroup, credentials, mcpCredentials, now }: Observed,
+  { agentGroup, credentials, mcpCredentials, skills, now }: Observed,
   { shards, sessions, awakeSessions }: Plan,
 ): AgentGroupStatus {
   const assigned = shardsCondition(agentGroup.spec.shards.count, shards);
   const found: Draft | undefined = credentials === undefined ? undefined : { type: ConditionType.CredentialsFound, ...credentials };
   const mcp: Draft | undefined = mcpCredentials === undefined ? undefined : { type: ConditionType.McpCredentialsFound, ...mcpCredentials };
+  const refs: Draft | undefined = skills === undefined ? undefined : { type: ConditionType.RefsResolved, ...skills };
   const failing = [found, assigned].find((draft) => draft !== undefined && draft.status !== 'True');
   const ready: Draft =
     failing === undefined
@@ -19,7 +20,7 @@ export function statusOf(
       : { ...failing, type: ConditionType.Ready };
   return withConditions(
     { ...(shards.length > 0 && { shards: [...shards] }), sessions, awakeSessions },
-    [ready, assigned, found, mcp].filter((draft) => draft !== undefined),
+    [ready, assigned, found, mcp, refs].filter((draft) => draft !== undefined),
     { before: agentGroup.status, generation: agentGroup.metadata.generation, now },
   );
 }

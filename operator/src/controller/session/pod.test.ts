@@ -54,6 +54,7 @@ describe('buildPod()', () => {
       agentGroup({
         image: 'registry.example.com/runner:2',
         runtimeClassName: 'crun',
+        skills: [{ configMapRef: 'skill-zoo' }, { configMapRef: 'skill.art' }],
         podLabels: { team: 'birds', 'app.kubernetes.io/managed-by': 'someone-else', 'dovecote.dev/session': 'another' },
         resources: { requests: { cpu: '2', memory: '4Gi' }, limits: { 'ephemeral-storage': '8Gi' } },
       }),

@@ -20,6 +20,7 @@ export const GRACE_SECONDS = 60;
 
 const TOKENS = '/var/run/dovecote/tokens';
 const TOKEN_SECONDS = 3_600;
+const SKILLS = '/skills';
 
 /** The Pod of `session`. `restarts`: how many Pods of this wakefulness ended before it. */
 export function buildPod(session: Session, agentGroup: AgentGroup, runtime: PodRuntime, restarts: number): NewObject<Pod> {
@@ -63,6 +64,7 @@ function buildSpec(session: Session, agentGroup: AgentGroup, runtime: PodRuntime
   const { name } = session.metadata;
   const { shard } = session.spec;
   const cell = cellSubPaths(name);
+  const skills = (agentGroup.spec.skills ?? []).map(({ configMapRef }) => configMapRef).sort();
   return {
     restartPolicy: 'OnFailure',
     terminationGracePeriodSeconds: GRACE_SECONDS,
@@ -103,6 +105,7 @@ function buildSpec(session: Session, agentGroup: AgentGroup, runtime: PodRuntime
           ...['--session', name],
           ...['--in', '/cell/in', '--out', '/cell/out', '--workspace', '/workspace', '--home', '/agent'],
           ...['--attach', shardAddress(runtime.attach, shard), '--token', `${TOKENS}/delivery`],
+          ...skills.flatMap((skill) => ['--skills', `${SKILLS}/${skill}`]),
           ...['--proxy', runtime.proxy, '--proxy-token', `${TOKENS}/proxy`],
           ...['--listen', runtime.listen, '--log-level', runtime.logLevel],
         ],
@@ -129,6 +132,7 @@ function buildSpec(session: Session, agentGroup: AgentGroup, runtime: PodRuntime
           { name: 'shard', mountPath: '/agent', subPath: agentHomeSubPath(session.spec.agentGroupUid) },
           { name: 'tmp', mountPath: '/tmp' },
           { name: 'tokens', mountPath: TOKENS, readOnly: true },
+          ...skills.map((skill, n) => ({ name: `skill-${n}`, mountPath: `${SKILLS}/${skill}`, readOnly: true })),
         ],
       },
     ],
@@ -144,6 +148,8 @@ function buildSpec(session: Session, agentGroup: AgentGroup, runtime: PodRuntime
           ],
         },
       },
+      // Optional: one that is missing is a condition of its AgentGroup, and no reason to leave people without an answer.
+      ...skills.map((skill, n) => ({ name: `skill-${n}`, configMap: { name: skill, optional: true } })),
     ],
   };
 }

@@ -44,6 +44,7 @@ const start = async (options: { stopGraceMs?: number; tokenRefreshMs?: number; l
     program: [process.execPath, TALKER],
     path: SYSTEM_PATH,
     claimRoot: (claim) => (claim === 'data-dovecote-delivery-0' ? join(dir, 'shard') : undefined),
+    configMap: async () => undefined,
     mintToken: (pod, audience) => `token of ${pod.metadata.name} for ${audience}`,
     clock: systemClock,
     random: systemRandom,

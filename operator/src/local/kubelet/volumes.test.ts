@@ -20,7 +20,11 @@ const podOf = (spec: object): Pod =>
     metadata: { name: 'a', namespace: 'doves', uid: 'u', resourceVersion: '1', creationTimestamp: '2026-01-01T00:00:00Z' },
     spec,
   }) as Pod;
-const deps = { claimRoot: (claim: string) => (claim === 'shard' ? join(dir, 'shard') : undefined), mintToken: () => 'token' };
+const deps = {
+  claimRoot: (claim: string) => (claim === 'shard' ? join(dir, 'shard') : undefined),
+  configMap: async (name: string) => (name === 'zoo' ? { data: { 'SKILL.md': 'text' }, binaryData: { 'a.bin': 'AAE=' } } : undefined),
+  mintToken: () => 'token',
+};
 
 describe('translate()', () => {
   const mounts = [
@@ -61,6 +65,21 @@ describe('mountVolumes()', () => {
   test('names a claim that does not exist', async () => {
     const pod = podOf({ containers: [{}], volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'nope' } }] });
     await expect(mountVolumes(pod, join(dir, 'pod'), deps)).rejects.toThrow('there is no PersistentVolumeClaim nope');
+  });
+
+  test('writes the files of a ConfigMap, anew at each start; one that is missing is an empty folder where it is optional', async () => {
+    const of = (name: string, optional?: true) =>
+      podOf({
+        containers: [{ volumeMounts: [{ name: 'v', mountPath: '/skills/x' }] }],
+        volumes: [{ name: 'v', configMap: { name, ...(optional && { optional }) } }],
+      });
+    const [mount] = await mountVolumes(of('zoo'), join(dir, 'pod'), deps);
+    expect(readFileSync(join(mount?.hostPath ?? '', 'SKILL.md'), 'utf8')).toBe('text');
+    expect([...readFileSync(join(mount?.hostPath ?? '', 'a.bin'))]).toEqual([0, 1]);
+    await expect(mountVolumes(of('none'), join(dir, 'pod'), deps)).rejects.toThrow('there is no ConfigMap none');
+    const [empty] = await mountVolumes(of('none', true), join(dir, 'pod'), deps);
+    expect(existsSync(join(empty?.hostPath ?? '', 'SKILL.md'))).toBe(false);
+    expect(existsSync(empty?.hostPath ?? '')).toBe(true);
   });
 
   test('names a kind of volume that it does not know', async () => {

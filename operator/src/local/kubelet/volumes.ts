@@ -1,11 +1,13 @@
 /** Where a Pod's mounts are on this machine, and the files that a kubelet puts into them. */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
-import type { Pod } from '../../kube/resource-types.ts';
+import type { ConfigMap, Pod } from '../../kube/resource-types.ts';
 
 export interface VolumeDeps {
   /** The folder that stands for a PersistentVolumeClaim; undefined: there is no such claim. */
   readonly claimRoot: (claimName: string) => string | undefined;
+  /** undefined: there is no such ConfigMap */
+  readonly configMap: (name: string) => Promise<Pick<ConfigMap, 'data' | 'binaryData'> | undefined>;
   readonly mintToken: (pod: Pod, audience: string) => string | Promise<string>;
 }
 
@@ -28,8 +30,14 @@ export async function mountVolumes(pod: Pod, podDir: string, deps: VolumeDeps): 
     } else if (volume.emptyDir !== undefined || volume.projected !== undefined) {
       await mkdir(own, { recursive: true, mode: 0o700 });
       roots.set(volume.name, own);
+    } else if (volume.configMap !== undefined) {
+      const { name = '', optional } = volume.configMap;
+      const found = await deps.configMap(name);
+      if (found === undefined && optional !== true) throw new Error(`cannot mount volume ${volume.name}: there is no ConfigMap ${name}`);
+      await writeFiles(own, found ?? {});
+      roots.set(volume.name, own);
     } else {
-      throw new Error(`cannot mount volume ${volume.name}: local mode knows persistentVolumeClaim, emptyDir and projected`);
+      throw new Error(`cannot mount volume ${volume.name}: local mode knows persistentVolumeClaim, configMap, emptyDir and projected`);
     }
   }
   await writeTokens(pod, podDir, deps);
@@ -43,6 +51,15 @@ export async function mountVolumes(pod: Pod, podDir: string, deps: VolumeDeps): 
   }
   // The longest first: /cell/in is not below a mount of /cell.
   return mounts.sort((a, b) => b.mountPath.length - a.mountPath.length);
+}
+
+/** One file for each key, and nothing of an earlier start. */
+async function writeFiles(folder: string, { data, binaryData }: Pick<ConfigMap, 'data' | 'binaryData'>): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const [key, text] of Object.entries(data ?? {})) await writeFile(join(folder, inside(key)), text, { mode: 0o400 });
+  for (const [key, base64] of Object.entries(binaryData ?? {}))
+    await writeFile(join(folder, inside(key)), Buffer.from(base64, 'base64'), { mode: 0o400 });
 }
 
 /** Each projected token, whole or not at all: the runner may be reading it. */

@@ -38,6 +38,7 @@ beforeEach(async () => {
     program: [process.execPath, TALKER],
     path: '/usr/local/bin:/usr/bin:/bin',
     claimRoot: () => join(dir, 'shard'),
+    configMap: async () => undefined,
     mintToken: (pod, audience) => `${pod.metadata.name} ${audience}`,
   });
   controller = startController({
