@@ -109,7 +109,12 @@ describe('a call', () => {
   test('that reports progress may take longer than its limit; one that does not is cancelled', async () => {
     const it = make();
     await it.apply(scripted('house', 'good', { timeoutMs: 1_500 }));
-    expect(await it.use('mcp__house__slow', { times: 8, ms: 400 })).toEqual({ text: 'slow but done', isError: false });
+    let signs = 0;
+    const progressed = (): void => {
+      signs += 1;
+    };
+    expect(await it.use('mcp__house__slow', { times: 8, ms: 400 }, { progressed })).toEqual({ text: 'slow but done', isError: false });
+    expect(signs).toBe(8); // the turn learns of each: its deadline moves too
     expect(await it.use('mcp__house__hang')).toEqual({
       text: 'The MCP server house did not answer in time. Whether the call had an effect is not known.',
       isError: true,

@@ -134,8 +134,8 @@ function mcpTool(name: string, listed: ListedTool, { timeoutMs }: McpServerConfi
     permission: 'always',
     repeatable: listed.repeatable,
     deadlineMs: () => CALL_WAIT_MS + timeoutMs,
-    async run(args, { signal }) {
-      const result = await server.call({ tool: listed.name, args, timeoutMs, signal, onProgress: () => {} });
+    async run(args, { signal, progressed }) {
+      const result = await server.call({ tool: listed.name, args, timeoutMs, signal, onProgress: progressed });
       const text = renderResult(result);
       if (result.isError === true) throw new ToolError(text);
       return text;

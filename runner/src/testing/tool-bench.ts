@@ -66,6 +66,7 @@ export class ToolBench {
       written: (id) => this.outbox.written(id),
       message: (seq) => knownMessage(seq, this),
       waitForAnswer: async () => undefined,
+      progressed: () => {},
       commandEnv: () => commandEnvironment({ PATH: process.env['PATH'] ?? '', HOME: this.cell.workspace }, this.#proxy, this.agent),
       ...context,
     });

@@ -31,6 +31,8 @@ export interface ToolContext {
    * counts when an earlier process asked it). Its inbound row is done with the call's result. Throws what the tool must let through.
    */
   waitForAnswer(questionId: string, untilMs: number): Promise<Choice | undefined>;
+  /** A sign of life: the declared deadline begins anew. */
+  progressed(): void;
   /** environment of a command that the model starts now: it may hold a token, which is read anew each time */
   commandEnv(): Readonly<Record<string, string>>;
 }

@@ -4,6 +4,9 @@ import type { SessionDeps } from './session-deps.ts';
 import { interruptedResult, type ToolUse } from './transcript.ts';
 import { waitForAnswer } from './wait-for-answer.ts';
 
+/** A deadline that moved by less is not told. */
+const PROGRESS_MS = 1_000;
+
 export interface ToolRun {
   readonly block: Block;
   /** inbound rows that the result stands for: done with it */
@@ -30,8 +33,9 @@ export async function runTool({ use, turn, step, replyTo, mayHaveRun, signal, dr
   if (mayHaveRun && !toolbox.repeatable(use.name)) return { block: interruptedResult(use.id), used: [] };
   const waits = (deadlineMs: number): void => deps.report({ phase: 'waiting', turn, activity: use.name, deadlineMs });
   const deadline = toolbox.deadlineMs(use.name, use.input);
+  let until = deps.clock.now() + (deadline ?? 0);
   if (deadline === undefined) deps.report({ phase: 'turn', turn, activity: use.name, deadlineMs: 0 });
-  else waits(deps.clock.now() + deadline);
+  else waits(until);
   deps.reached('runner/mid-step');
   const rowId = `${turn}/${step}/t${use.index}`;
   const used: number[] = [];
@@ -46,10 +50,16 @@ export async function runTool({ use, turn, step, replyTo, mayHaveRun, signal, dr
     commandEnv: () => deps.commandEnv(projection.agent),
     written: (id) => deps.outbox.written(id),
     message: (seq) => knownMessage(seq, deps),
-    waitForAnswer: async (questionId, untilMs) => {
-      const until = deps.outbox.questionExpiry(rowId) ?? untilMs; // asked by an earlier process: its deadline still holds
+    progressed: () => {
+      const next = deps.clock.now() + (deadline ?? 0);
+      if (deadline === undefined || next - until < PROGRESS_MS) return;
+      until = next;
       waits(until);
-      const found = await waitForAnswer(questionId, until, { ...deps, signal, drain });
+    },
+    waitForAnswer: async (questionId, untilMs) => {
+      const expiry = deps.outbox.questionExpiry(rowId) ?? untilMs; // asked by an earlier process: its deadline still holds
+      waits(expiry);
+      const found = await waitForAnswer(questionId, expiry, { ...deps, signal, drain });
       if (found !== undefined) used.push(found.seq);
       return found === undefined ? undefined : { ...found.answer, by: found.by };
     },

@@ -69,7 +69,7 @@ export class TestServers {
 
   /** As the turn does: a toolbox of the tools as they are now. */
   use(name: string, input: unknown = {}, context: Partial<ToolContext> = {}): Promise<ToolResult> {
-    return this.#toolbox().run(name, input, { signal: new AbortController().signal, ...context } as ToolContext);
+    return this.#toolbox().run(name, input, { signal: new AbortController().signal, progressed: () => {}, ...context } as ToolContext);
   }
 
   lines(msg: string): readonly LogLine[] {
