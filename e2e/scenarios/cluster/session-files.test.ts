@@ -1,0 +1,97 @@
+/** People at the files and commands of a session, by the command line and with the rights that RBAC gives them. */
+import { expect } from '@jest/globals';
+import { execute, gatewayUrl, get, kubectl, type Ran } from '../../harness/cluster.ts';
+import { clusterVerifies, type Scenario, sessionOf, untilAsleep } from '../../harness/cluster-scenario.ts';
+import { NODE, PROGRAM } from '../../harness/local-mode.ts';
+import { until } from '../../harness/until.ts';
+
+const RBAC = 'rbac.authorization.k8s.io';
+
+/** `dovecote …` as someone who may do this with sessions. */
+async function person(scenario: Scenario, rules: readonly { readonly resource: string; readonly verbs: readonly string[] }[]) {
+  const name = scenario.name(`person${rules.length}`);
+  const subject = { kind: 'ServiceAccount', name };
+  await scenario.make(
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name } },
+    {
+      apiVersion: `${RBAC}/v1`,
+      kind: 'Role',
+      metadata: { name },
+      rules: rules.map(({ resource, verbs }) => ({ apiGroups: ['dovecote.dev'], resources: [resource], verbs })),
+    },
+    {
+      apiVersion: `${RBAC}/v1`,
+      kind: 'RoleBinding',
+      metadata: { name },
+      roleRef: { apiGroup: RBAC, kind: 'Role', name },
+      subjects: [subject],
+    },
+  );
+  const token = (await kubectl('create', 'token', name)).trim();
+  const env = { PATH: process.env['PATH'] ?? '', DOVECOTE_SERVER: await gatewayUrl(), DOVECOTE_TOKEN: token };
+  return (args: readonly string[], input = ''): Promise<Ran> => execute(NODE, [PROGRAM, ...args], input, env);
+}
+
+const ALL = [
+  { resource: 'sessions', verbs: ['get', 'patch'] },
+  { resource: 'sessions/exec', verbs: ['create'] },
+];
+
+clusterVerifies(
+  'pod/pool',
+  'commands and files reach a Pod at its own address, and the Pod that takes its place at once, for those whom RBAC lets',
+  async (scenario) => {
+    const agent = scenario.name('agent');
+    await scenario.agent({}, agent);
+    const { slack } = await scenario.slackChat(agent);
+    const ts = await slack.say('hello');
+    await slack.answer(ts, 'You said: hello');
+    const { name } = (await sessionOf(agent)).metadata;
+    const dovecote = await person(scenario, ALL);
+    const reader = await person(scenario, [{ resource: 'sessions', verbs: ['get'] }]);
+
+    const first = await dovecote(['exec', name, '--tty', '--', 'sh', '-c', 'test -t 0 && echo "in $(hostname)"; exit 4']);
+    expect([first.code, first.stdout]).toEqual([4, expect.stringContaining(`in ${name}`)]);
+    expect(await dovecote(['files', 'put', name, 'notes/a.txt'], 'from outside')).toMatchObject({ code: 0, stderr: '' });
+    expect(await kubectl('exec', name, '--', 'cat', '/workspace/notes/a.txt')).toBe('from outside');
+    expect((await reader(['files', 'get', name, 'notes/a.txt'])).stdout).toBe('from outside');
+    expect(await reader(['files', 'put', name, 'notes/a.txt'], 'x')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('needs the verb "patch"'),
+    });
+    expect((await reader(['exec', name, '--', 'true'])).code).toBe(1);
+
+    const pod = (await get('pod', name))?.metadata.uid;
+    const cut = dovecote(['exec', name, '--', 'sleep', '100']);
+    await kubectl('delete', 'pod', name, '--force', '--grace-period=0');
+    expect((await cut).code).toBe(1);
+    await slack.say('and now?', ts);
+    await slack.answer(ts, 'You said: and now?', 90_000);
+    expect((await get('pod', name))?.metadata.uid).not.toBe(pod);
+    const next = await dovecote(['exec', name, '--', 'cat', '/workspace/notes/a.txt']);
+    expect([next.code, next.stdout, next.stderr]).toEqual([0, 'from outside', '']);
+  },
+);
+
+clusterVerifies(
+  'pod/asleep-files',
+  'the files of a session without a Pod are read and written on the volume, and its next Pod finds them',
+  async (scenario) => {
+    const agent = scenario.name('agent');
+    await scenario.agent({ idleTimeout: '2s' }, agent);
+    const { slack } = await scenario.slackChat(agent);
+    const ts = await slack.say('tool write_file {"path":"a.txt","content":"of the agent"}\nsay written');
+    await slack.answer(ts, 'written');
+    const { name } = (await sessionOf(agent)).metadata;
+    await untilAsleep(name);
+    const dovecote = await person(scenario, ALL);
+    expect((await dovecote(['files', 'get', name, 'a.txt'])).stdout).toBe('of the agent');
+    expect(await dovecote(['files', 'put', name, 'a.txt'], 'while it slept')).toMatchObject({ code: 0, stderr: '' });
+    expect((await dovecote(['files', 'get', name, '../in/inbound.db'])).code).toBe(1);
+    const { code, stderr } = await dovecote(['exec', name, '--', 'true']);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('a message to it wakes it')]);
+    expect(await get('pod', name)).toBeUndefined();
+    await slack.say('tool exec {"command":"cat a.txt"}\nsay found {result}', ts);
+    await until('the agent found it', async () => (await slack.replies(ts)).some(({ text }) => text.includes('while it slept')), 90_000);
+  },
+);
