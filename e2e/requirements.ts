@@ -263,8 +263,9 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/streaming-out',
     behaviour: 'partial answers reach platforms that can edit, throttled per platform; one final message, never two',
     from: 'M',
+    claimed: 'local',
   },
-  { id: 'turn/typing', behaviour: 'typing indicator while a turn runs, paused after a delivery', from: 'N' },
+  { id: 'turn/typing', behaviour: 'typing indicator while a turn runs, paused after a delivery', from: 'N', claimed: 'local' },
   {
     id: 'turn/limits',
     behaviour: 'loop guards: same text 3 times, same call 5 times, max steps; ends with a sentence, not silence',

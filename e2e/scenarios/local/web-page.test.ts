@@ -84,6 +84,24 @@ else {
 
   verifies(
     'chan/local',
+    'in a browser: an answer grows where it will stand, below what the turn sent before it',
+    async () => {
+      const { page, problems } = await open('page-growing');
+      const text = Array.from({ length: 40 }, (_, n) => `word${n}`).join(' ');
+      await say(page, `tool exec {"command":"echo hi > f.txt"}\ntool send_file {"path":"f.txt"}\nstream slowly ${text}`);
+      await page.locator('.m.partial', { hasText: 'word3' }).waitFor(WAIT);
+      expect(await page.locator('.m.out:not(.partial)').count()).toBeLessThan(2);
+      await answered(page, 'word39');
+      await page.locator('.m.partial').waitFor({ state: 'detached', ...WAIT });
+      expect(await answers(page)).toEqual([expect.stringContaining('f.txt'), text]);
+      expect(problems).toEqual([]);
+      await page.close();
+    },
+    PATIENT_MS,
+  );
+
+  verifies(
+    'chan/local',
     'in a browser: a file goes to the agent and one comes back byte by byte, and what is too large is told before it is sent',
     async () => {
       const { page, problems } = await open('page-2');
