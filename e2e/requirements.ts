@@ -325,6 +325,7 @@ export const requirements: readonly Requirement[] = [
     id: 'tool/mcp-stdio-http',
     behaviour: 'MCP servers over stdio and streamable HTTP, supervised, restarted with backoff, tool list refreshed',
     from: 'S0',
+    claimed: 'local',
   },
   { id: 'tool/web-fetch', behaviour: "through the proxy's allow-list", from: 'N' },
   {

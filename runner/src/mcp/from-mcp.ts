@@ -36,10 +36,20 @@ export function answered(thrown: unknown): boolean {
 }
 
 function httpClause({ code = -1, message }: StreamableHTTPError): string {
-  const said = quoted(message.replace(/^Streamable HTTP error: (Error POSTing to endpoint: ?)?/, ''));
+  const said = quoted(sentenceOf(message.replace(/^Streamable HTTP error: (Error POSTing to endpoint: ?)?/, '')));
   const more = said === '' ? '' : `: ${said}`;
   if (code < 0) return `answers with something that is not MCP${more}`;
   return code === 401 || code === 403 ? `may not be used (HTTP ${code}${more})` : `answers with HTTP ${code}${more}`;
+}
+
+/** The proxy and most servers put their sentence into JSON. */
+function sentenceOf(body: string): string {
+  try {
+    const { error } = JSON.parse(body) as { error?: { message?: unknown } };
+    return typeof error?.message === 'string' ? error.message : body;
+  } catch {
+    return body;
+  }
 }
 
 /** The code below "fetch failed", or of a token file that cannot be read. */

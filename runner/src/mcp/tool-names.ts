@@ -7,8 +7,8 @@ const HASH = 8;
 
 /**
  * The names by which a model knows a server's tools: mcp__<server>__<tool>, with characters that providers refuse as
- * underscores. A name that is too long, or that another tool has, ends in a hash of the tool's own name, so that each stays
- * what it was when others come and go. `tools` holds no name twice.
+ * underscores. A name that is too long, or that another tool has, ends in a hash of the tool's own name, so that it does not depend
+ * on the order in which the server lists them. `tools` holds no name twice.
  */
 export function toolNames(server: string, tools: readonly string[]): ReadonlyMap<string, string> {
   const prefix = `mcp__${server.replace(FORBIDDEN, '_')}__`;

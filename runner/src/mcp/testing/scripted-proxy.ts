@@ -14,8 +14,8 @@ export interface ScriptedProxy {
 export async function startScriptedProxy(token: string): Promise<ScriptedProxy> {
   const server = createServer((incoming, outgoing) => {
     const target = proxy.targets.get(/^\/mcp\/([^/]+)$/.exec(incoming.url ?? '')?.[1] ?? '');
-    if (incoming.headers.authorization !== `Bearer ${proxy.token}`) outgoing.writeHead(401).end('show a token of this session');
-    else if (target === undefined) outgoing.writeHead(404).end('no such server');
+    if (incoming.headers.authorization !== `Bearer ${proxy.token}`) refuse(outgoing, 401, 'show a token of this session');
+    else if (target === undefined) refuse(outgoing, 404, 'no such server');
     else if (typeof target === 'function') target(incoming, outgoing);
     else pass(target, incoming, outgoing);
   });
@@ -42,8 +42,14 @@ function pass(target: string, incoming: IncomingMessage, outgoing: ServerRespons
   });
   upstream.on('error', () => {
     if (outgoing.headersSent) outgoing.destroy();
-    else outgoing.writeHead(502).end('the server cannot be reached');
+    else refuse(outgoing, 502, 'the server cannot be reached');
   });
   outgoing.on('close', () => upstream.destroy());
   incoming.pipe(upstream);
+}
+
+/** In the form of the real one. */
+function refuse(response: ServerResponse, status: number, message: string): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ type: 'error', error: { type: 'api_error', message } }));
 }
