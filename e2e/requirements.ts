@@ -246,6 +246,7 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/title',
     behaviour: "title by the model, asynchronously at the user's first message, with a first-line fallback at once",
     from: 'S2',
+    claimed: 'local',
   },
   {
     id: 'turn/destinations-in-prompt',

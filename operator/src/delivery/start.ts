@@ -26,6 +26,7 @@ import { ShardCells } from './cells/cells.ts';
 import { makeFolder } from './cells/durable.ts';
 import { factsOf } from './cells/facts.ts';
 import { prepared } from './cells/statements.ts';
+import { titleOf } from './cells/title.ts';
 import { RunnerPool } from './container/runner-pool.ts';
 import { Drops } from './inbox/drops.ts';
 import { CommitLine } from './inbox/group-commit.ts';
@@ -168,6 +169,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       ...(deps.outboxLimits !== undefined && { limits: deps.outboxLimits }),
       onHostile: (session, error) => {
         storage.report(session, { reason: 'OutboundRefused', message: `Its outbound.db is not read: ${error.message}` });
+      },
+      onTitled: (session, title) => {
+        index.setTitle(session, title);
+        feed.changed(session);
       },
       onChanged: (session, seqs) =>
         background.run('notify', session, async () => {
@@ -339,6 +344,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
             if (!rang) wake.request(session);
           }
           refresh(session);
+          const title = titleOf(cells.open(session).inbound);
+          if (title !== null && index.get(session)?.title === null) index.setTitle(session, title);
           for (const { message } of rows)
             if (message.channel !== null && message.chat !== null) index.addChat(session, message.channel, message.chat);
           feed.changed(session);

@@ -4,6 +4,7 @@ import { toError } from '../../lib/errors.ts';
 import type { CellRows } from '../cells/create.ts';
 import { nextSeq } from '../cells/next-seq.ts';
 import { prepared } from '../cells/statements.ts';
+import { titleByFirstLine } from '../cells/title.ts';
 import { type Choice, pressed, typed } from '../questions/choice.ts';
 import { markAnswered } from '../questions/questions.ts';
 import { type AttachmentLimits, claimAttachments } from './claim-attachments.ts';
@@ -50,6 +51,7 @@ export function appendBatch(cell: CellRows, messages: readonly NewMessage[], con
         }
         insert(cell, seq, message, trigger, content, context.now);
         if (trigger) followChat(cell, message);
+        if (trigger && message.kind === 'chat' && message.lane === 'chat') titleByFirstLine(cell.inbound, message.text);
         return { value: { outcome: 'stored', seq, trigger } };
       });
       context.beforeCommit();

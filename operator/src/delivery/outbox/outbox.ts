@@ -78,6 +78,8 @@ export interface OutboxDeps {
   readonly onHostile: (session: string, error: Error) => void;
   /** What was told by onHostile is over: its file could be read again. */
   readonly onMended?: (session: string) => void;
+  /** The conversation has another title, which is durable. Must not throw. */
+  readonly onTitled?: (session: string, title: string) => void;
   /** Rows of either file, by seq, that viewers show otherwise now. After the commit. */
   readonly onChanged: (session: string, seqs: readonly number[]) => void;
   /** Absent: answers are never shown before they are whole. */
@@ -140,6 +142,7 @@ class LedgerOutbox implements Outbox {
       onUnchanged: (session) => this.#pump(session),
       onFault: (session, fault) => this.#onFault(session, fault),
       onMended: (session) => deps.onMended?.(session),
+      onTitled: (session, title) => deps.onTitled?.(session, title),
       lookAgain: (session) => this.#lookAgain(session, clock.now() + LOOK_AGAIN_MS),
     });
     this.#alarms = new Alarms(clock, (session) => this.#onAlarm(session));

@@ -4,6 +4,7 @@ import { HostileFileError, OUTBOUND_DB, type OutboundHeader, peekOutbound, readO
 import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import type { Cell, Cells } from '../cells/cells.ts';
+import { modelTitle, setTitle, titleOf } from '../cells/title.ts';
 import { type ClaimContext, claimHead, enter } from './claim.ts';
 import { setInboundAside } from './dead-letters.ts';
 import * as ledger from './ledger.ts';
@@ -37,6 +38,8 @@ export interface ReaderHost {
   /** Nothing is new: looks for what a lost wake-up left behind. */
   onUnchanged(session: string): void;
   onFault(session: string, fault: Error): void;
+  /** The model has named the conversation. */
+  onTitled(session: string, title: string): void;
   /** It was at fault, and could be read. */
   onMended(session: string): void;
   lookAgain(session: string): void;
@@ -53,6 +56,8 @@ interface Batch {
   readonly rows: readonly OutRow[];
   readonly acks: readonly Ack[];
   readonly more: boolean;
+  /** by the model, when it is another than the one that stands */
+  readonly title: string | undefined;
 }
 
 const BUSY_TRIES = 20;
@@ -125,9 +130,10 @@ export class SessionReader {
     if (state.fault !== undefined) this.#host.onMended(session);
     state.fault = undefined;
     reached('delivery/after-read-before-sending');
-    const { header, rows, acks, more } = batch;
+    const { header, rows, acks, more, title } = batch;
     // No commit for a mere claim of a message: it stays pending until the step that uses it is committed.
-    if (rows.length > 0 || acks.some((ack) => ack.state !== 'processing')) this.#take(session, rows, acks, found);
+    if (rows.length > 0 || title !== undefined || acks.some((ack) => ack.state !== 'processing')) this.#take(session, batch, found);
+    if (title !== undefined) this.#host.onTitled(session, title);
     for (const row of rows) metrics.rows.inc({ kind: row.kind });
     state.processing = acks.filter((ack) => ack.state === 'processing').map((ack) => ack.inSeq);
     state.allowance.tryTake(clock.now(), rows.length);
@@ -152,7 +158,15 @@ export class SessionReader {
     const pending = ledger.pending(cell.inbound);
     const cursor = ledger.cursor(cell.inbound);
     const room = this.#room(cell, state);
-    return readOutbound(outbound, () => ({ header, ...readRows(outbound, cursor, room, limits), acks: readAcks(outbound, pending) }));
+    return readOutbound(outbound, () => {
+      const title = modelTitle(outbound);
+      return {
+        header,
+        ...readRows(outbound, cursor, room, limits),
+        acks: readAcks(outbound, pending),
+        title: title === titleOf(cell.inbound) ? undefined : title,
+      };
+    });
   }
 
   /** How many rows may be taken now. An agent that writes faster than its chats take it waits for itself. */
@@ -163,13 +177,14 @@ export class SessionReader {
   }
 
   /** Acks, new rows and the head of every lane that is free, in one commit. */
-  #take(session: string, rows: readonly OutRow[], acks: readonly Ack[], found: Found): void {
+  #take(session: string, { rows, acks, title }: Batch, found: Found): void {
     const known = new Map(rows.map((row) => [row.seq, row]));
     const taken = this.#host.commit(session, (base) => {
       const context: ClaimContext = { ...base, known };
       const { fx } = context;
       const changes: Found = { newRows: rows.length, done: [], failed: [] };
       for (const ack of acks) takeAck(context, ack, changes);
+      if (title !== undefined) setTitle(context.cell.inbound, title);
       for (const row of rows) enter(context, row);
       for (const lane of [...fx.lanes]) {
         if (!this.#host.tryEnter(session, lane)) continue;
