@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { expect } from '@jest/globals';
 import { NODE, PROGRAM } from '../../harness/local-mode.ts';
 import { localStage, PATIENT_MS } from '../../harness/stage.ts';
+import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
 const stage = localStage();
+/** Gives a program a terminal. */
+const TERMINAL = '/usr/bin/script';
 
 verifies(
   'chan/local',
@@ -60,6 +64,31 @@ verifies(
   },
   PATIENT_MS,
 );
+
+if (existsSync(TERMINAL))
+  verifies(
+    'chan/local',
+    'in a terminal the answer grows while it is written',
+    async () => {
+      const house = stage.it;
+      const command = `stty -echo; ${NODE} ${PROGRAM} chat --state ${house.state} --chat pty`;
+      const child = spawn(TERMINAL, ['-qfec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
+      let printed = '';
+      let early = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        printed += chunk.toString();
+        if (printed.includes('w5') && early === '') early = printed;
+      });
+      const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      await until('the prompt', () => printed.includes('> '));
+      child.stdin.write(`stream slowly ${Array.from({ length: 40 }, (_, n) => `w${n}`).join(' ')}\n`);
+      await until('the whole answer', () => /w39\r\n> $/.test(printed));
+      expect(early).not.toContain('w39');
+      child.stdin.write('\u0004'); // the end of input, as a terminal says it
+      await ended;
+    },
+    PATIENT_MS,
+  );
 
 verifies(
   'chan/local',

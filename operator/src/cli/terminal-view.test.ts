@@ -66,6 +66,15 @@ describe('a conversation in a terminal', () => {
     expect(screen()).toEqual([...text, '']);
   });
 
+  test('of a line longer than the screen the end stands there; a terminal that gives itself no size is taken for a usual one', () => {
+    const { view: it, screen } = view(10, 4);
+    it.show(`${'x'.repeat(90)}end`);
+    expect(screen().join('')).toBe('xxxxxxxend');
+    const { view: other, screen: second } = view(0, 0);
+    other.show('One');
+    expect(second().join('')).toBe('One');
+  });
+
   test('a text that grows is only added to', () => {
     const { view: it, written } = view();
     it.show('One');

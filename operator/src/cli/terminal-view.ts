@@ -7,12 +7,13 @@ export interface TerminalSize {
 
 export class TerminalView {
   readonly #write: (text: string) => void;
-  readonly #size: TerminalSize;
+  readonly #size: () => { readonly columns: number; readonly rows: number };
   #live = '';
 
   constructor(write: (text: string) => void, size: TerminalSize) {
     this.#write = write;
-    this.#size = size;
+    // It may be resized at any time; some give themselves no size at all.
+    this.#size = () => ({ columns: size.columns > 0 ? size.columns : 80, rows: size.rows > 0 ? size.rows : 24 });
   }
 
   /** Stands there until the next call. Empty: nothing does. */
@@ -38,18 +39,22 @@ export class TerminalView {
 
   /** What scrolls out of the screen can be erased no more: of a long text only the end stands there. */
   #tail(text: string): string {
+    const { columns, rows } = this.#size();
+    const room = Math.max(1, rows - 2);
     const lines = text.trimEnd().split('\n');
-    let rows = 0;
+    let taken = 0;
     let from = lines.length;
     for (; from > 0; from -= 1) {
-      rows += this.#rowsOf(lines[from - 1] ?? '');
-      if (rows > Math.max(1, this.#size.rows - 2)) break;
+      taken += this.#rowsOf(lines[from - 1] ?? '');
+      if (taken > room) break;
     }
-    return lines.slice(from).join('\n');
+    if (from < lines.length) return lines.slice(from).join('\n');
+    // Even its last line is longer: as if each character were a wide one.
+    return [...(lines.at(-1) ?? '')].slice(-Math.max(1, Math.floor((room * columns) / 2))).join('');
   }
 
   #rowsOf(text: string): number {
-    const columns = Math.max(1, this.#size.columns);
+    const { columns } = this.#size();
     return text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(widthOf(line) / columns)), 0);
   }
 }
