@@ -8,7 +8,7 @@ import { ApiClient, CommandError, runningLocal } from './cli/api-client.ts';
 import { ask, type ChatOptions, converse } from './cli/chat.ts';
 import { execInSession } from './cli/exec.ts';
 import { getFile, listFiles, putFile } from './cli/files.ts';
-import { explain, listDeadLetters, listDrops, listSessions, type Output, retryDeadLetter } from './cli/inspect.ts';
+import { explain, listDeadLetters, listDrops, listSessions, listUsage, type Output, retryDeadLetter } from './cli/inspect.ts';
 import { mcpInSession } from './cli/mcp.ts';
 import { toError } from './lib/errors.ts';
 import type { ControllerFlags, DeliveryFlags, GatewayFlags, ProxyFlags, RoleFlags } from './roles/flags.ts';
@@ -234,6 +234,9 @@ look(program, 'why <id>', 'what became of an event (its id), a platform message 
 look(program, 'drops', 'events that reached nobody, and why').action((flags: LookFlags) =>
   listDrops(client(flags), { ...flags, now: Date.now(), write }),
 );
+look(program, 'usage', 'what agents used in the present period of their budget, or this month')
+  .option('--agent <name>', 'of this AgentGroup only')
+  .action((flags: LookFlags) => listUsage(client(flags), { ...flags, write }));
 const deadLetters = program.command('dead-letters').description('messages that were given up');
 look(deadLetters, 'list', 'each with the last error').action((flags: LookFlags) =>
   listDeadLetters(client(flags), { ...flags, now: Date.now(), write }),

@@ -1,5 +1,5 @@
-/** The commands that look: sessions, why, drops, dead letters. Each prints a table for people or JSON for programs. */
-import type { sessions } from '@dovecote/proto';
+/** The commands that look: sessions, why, drops, usage, dead letters. Each prints a table for people or JSON for programs. */
+import type { sessions, usage } from '@dovecote/proto';
 import type { ApiClient } from './api-client.ts';
 
 export type Output = 'table' | 'json';
@@ -47,6 +47,23 @@ export async function listSessions(
     ago(s.lastActivityMs, options.now),
   ]);
   options.write(table(['SESSION', 'AGENT', 'STATE', 'PENDING', 'SCOPE', 'TITLE', 'ACTIVE'], rows));
+}
+
+/** Of the present period of each agent's budget; of this month without one. */
+export async function listUsage(client: ApiClient, options: { agent?: string; output: Output; write: Write }): Promise<void> {
+  const { agents } = await client.json<{ agents: usage.AgentUsage[] }>(
+    `/api/usage${options.agent ? `?agent=${encodeURIComponent(options.agent)}` : ''}`,
+  );
+  if (options.output === 'json') return options.write(`${JSON.stringify(agents, null, 2)}\n`);
+  const rows = agents.map(({ agentGroup, session, model, requests, unfinished, tokens, cost }) => [
+    agentGroup,
+    session,
+    dash(model),
+    unfinished > 0 ? `${requests} (${unfinished} unfinished)` : String(requests),
+    ...[tokens?.input, tokens?.output, tokens?.cacheRead, tokens?.cacheWrite].map((count) => String(count ?? 0)),
+    cost.toFixed(4),
+  ]);
+  options.write(table(['AGENT', 'SESSION', 'MODEL', 'REQUESTS', 'INPUT', 'OUTPUT', 'CACHE READ', 'CACHE WRITE', 'COST'], rows));
 }
 
 export async function explain(client: ApiClient, id: string, options: { output: Output; write: Write }): Promise<void> {

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 
 /** On every answer that is the proxy's own: the runner tells a refusal of ours from one of the provider's by it. */
 const OWN_HEADER = { 'x-dovecote-proxy': 'refused' } as const;
+const PLAIN = 'text/plain; charset=utf-8';
 
 /** Why the proxy itself does not serve a request. `sentence` goes into the Pod, and from there to people: it names Secrets, never what is in them. */
 export class Refusal extends Error {
@@ -49,22 +50,25 @@ export class Refusal extends Error {
   }
 }
 
-/** In the form of the provider's errors. An answer that is half out can only be cut: that tells the client that it is not whole. */
-export function answerRefusal(response: ServerResponse, refusal: Refusal): void {
+/** In the form of the provider's errors, or, `through` the proxy, as one sentence, which tools print. An answer that is half out can only be cut: that tells the client that it is not whole. */
+export function answerRefusal(response: ServerResponse, refusal: Refusal, through: boolean): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  const body = JSON.stringify({ type: 'error', error: { type: refusal.type, message: refusal.message } });
-  response.writeHead(refusal.status, { 'content-type': 'application/json', ...OWN_HEADER, ...refusal.headers });
+  const body = through
+    ? `${refusal.message}\n`
+    : JSON.stringify({ type: 'error', error: { type: refusal.type, message: refusal.message } });
+  const type = through ? PLAIN : 'application/json';
+  response.writeHead(refusal.status, { 'content-type': type, ...OWN_HEADER, ...refusal.headers });
   response.end(body);
 }
 
-/** The same on the bare connection of a CONNECT: one sentence, which tools print. */
+/** The same on the bare connection of a CONNECT. */
 export function answerRefusalRaw(socket: Duplex, refusal: Refusal): void {
   const body = `${refusal.message}\n`;
   const headers = {
-    'content-type': 'text/plain; charset=utf-8',
+    'content-type': PLAIN,
     'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
     ...OWN_HEADER,

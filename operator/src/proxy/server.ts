@@ -107,7 +107,7 @@ export async function serveProxy(deps: ServerDeps): Promise<{ readonly address: 
       const refusal = refusalOf(thrown, name, gone.signal);
       settle(name, refusal?.outcome ?? 'client_gone', fields, refusal === undefined ? undefined : (refusal.cause ?? refusal));
       if (refusal === undefined) response.destroy();
-      else answerRefusal(response, refusal);
+      else answerRefusal(response, refusal, route?.through ?? false);
     }
   }
 

@@ -1,12 +1,13 @@
 /** The gateway as both a cluster and local mode compose it: platforms' webhooks and the web chat on one HTTP server. */
 
-import { containerService, inbox, sessions } from '@dovecote/proto';
+import { containerService, inbox, sessions, usage } from '@dovecote/proto';
 import type { Authorizer } from '../gateway/api/authorize.ts';
 import { stagedOf } from '../gateway/api/file-routes.ts';
 import { apiRoutes } from '../gateway/api/routes.ts';
 import { sessionFileRoutes } from '../gateway/api/session-file-routes.ts';
 import { sessionStreamRoutes } from '../gateway/api/session-stream-routes.ts';
 import { ShardedClients } from '../gateway/api/sharded-clients.ts';
+import { usageRoutes } from '../gateway/api/usage-routes.ts';
 import { localAnswer, localMessage } from '../gateway/channels/local/local.ts';
 import type { Ownership } from '../gateway/channels/ownership.ts';
 import { type Gateway, type GatewayPlugin, startGateway } from '../gateway/start.ts';
@@ -47,6 +48,7 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
   };
   const clients = new ShardedClients(sessions.SessionsClient, deps.shardAddressTemplate);
   const containers = new ShardedClients(containerService.ContainerServiceClient, deps.shardAddressTemplate);
+  const usageClients = new ShardedClients(usage.UsageClient, deps.shardAddressTemplate);
   const shards = (): string[] => [...new Set(caches.agentGroups.list().flatMap(({ status }) => status?.shards ?? []))];
   const metadata = () => bearer(deps.tokens, 'dovecote-delivery');
   const streams = new AbortController();
@@ -54,6 +56,7 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
     app.addHook('preClose', async () => streams.abort());
     const containersDeps = { authorizer: deps.authorizer, clients: () => containers.of(shards()), metadata, log };
     await app.register(sessionFileRoutes(containersDeps));
+    await app.register(usageRoutes({ ...containersDeps, clients: () => usageClients.of(shards()) }));
     await app.register(sessionStreamRoutes({ ...containersDeps, stop: streams.signal }));
     await app.register(
       apiRoutes({
@@ -112,6 +115,7 @@ export async function composeGateway(deps: GatewayComposition): Promise<Gateway 
       await gateway.close();
       clients.close();
       containers.close();
+      usageClients.close();
       await group.close();
     },
   };

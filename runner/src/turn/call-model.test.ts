@@ -218,4 +218,12 @@ describe('the wait for an administrator', () => {
     expect(now).toBeGreaterThan(24 * 3_600_000);
     expect(now).toBeLessThan(26 * 3_600_000);
   });
+
+  test('goes on beyond a day, and not a moment too long, while it is said when it ends by itself', () => {
+    const waited = { call: '2/1', attempts: 40, firstAt: 0, nextAt: 0, told: true };
+    const now = 10 * 24 * 3_600_000;
+    expect(administratorWait(waited, '2/1', now)).toBeUndefined();
+    expect(administratorWait(waited, '2/1', now, 3_600_000)?.retry.nextAt).toBe(now + 3_600_000);
+    expect(administratorWait(waited, '2/1', now, 5_000)?.retry.nextAt).toBe(now + 5_000);
+  });
 });

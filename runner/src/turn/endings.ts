@@ -69,7 +69,9 @@ export function endRefused(error: ProviderError, standing: Standing, deps: Sessi
   const cause = `${error.reason}: ${error.message}`;
   const sentence = refusalSentence(error);
   const wait =
-    steps === 0 && awaitsAdministrator(error) ? administratorWait(outbox.getState(RETRY_STATE), firstCall, clock.now()) : undefined;
+    steps === 0 && awaitsAdministrator(error)
+      ? administratorWait(outbox.getState(RETRY_STATE), firstCall, clock.now(), error.retryAfterMs)
+      : undefined;
   if (wait !== undefined) {
     // The messages stay due, later and later; people are told once.
     outbox.commit({
