@@ -1,5 +1,4 @@
 /** Files and commands of this session for callers outside, over TLS with a key of this process's own. */
-import { networkInterfaces } from 'node:os';
 import {
   FILE_CALLS,
   type FileCallName,
@@ -28,6 +27,7 @@ import { CallerGate } from './caller.ts';
 import { selfSigned } from './certificate.ts';
 import { exec } from './exec.ts';
 import { healthHandlers } from './health.ts';
+import { listenAddress, reachableHost } from './listen-address.ts';
 import { McpCalls } from './mcp.ts';
 import { toStatus } from './status-error.ts';
 
@@ -70,13 +70,14 @@ export async function startContainerService(deps: ContainerServiceDeps): Promise
   server.addService(definition, handlers);
   server.addService(health.HealthService, healthHandlers);
   const credentials = ServerCredentials.createSsl(null, [{ private_key: Buffer.from(key), cert_chain: Buffer.from(certificate) }]);
+  const { host, port: wanted } = listenAddress(deps.listen);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(deps.listen, credentials, (error, bound) =>
+    server.bindAsync(`${host}:${wanted}`, credentials, (error, bound) =>
       error === null ? resolve(bound) : reject(new Error(`cannot listen on ${deps.listen}: ${error.message}`, { cause: error })),
     );
   });
   return {
-    address: `${reachableHost(deps.listen.slice(0, deps.listen.lastIndexOf(':')))}:${port}`,
+    address: `${reachableHost(host)}:${port}`,
     certificate,
     gate,
     close: async () => {
@@ -113,15 +114,4 @@ function service(
   const mcp = new McpCalls({ ...deps, server: deps.mcpServer });
   add<proto.McpRequest, proto.McpResponse>('mcp', (ways) => mcp.serve(ways));
   return { definition, handlers };
-}
-
-/** What others dial when we listen on every address: the Pod's own. */
-function reachableHost(host: string): string {
-  if (host !== '0.0.0.0' && host !== '[::]' && host !== '::') return host;
-  const addresses = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
-  const own =
-    addresses.find((entry) => !entry.internal && entry.family === 'IPv4') ??
-    addresses.find((entry) => !entry.internal && !entry.address.startsWith('fe80:'));
-  if (own === undefined) return '127.0.0.1';
-  return own.family === 'IPv6' ? `[${own.address}]` : own.address;
 }

@@ -9,7 +9,7 @@ import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { ServiceCaller } from '../testing/service-caller.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
 const running = new Running();
 let cell: TestCell;
@@ -79,7 +79,7 @@ verifies(
     signalled.send({ $case: 'signal', value: constants.signals.SIGHUP });
     expect(await signalled.ended).toMatchObject({ code: 4 });
 
-    const late = caller.exec({ command: sh('trap "" TERM; sleep 1000 & echo $! > late; wait; sleep 1000'), timeoutMs: 3_000 });
+    const late = caller.exec({ command: sh('trap "" TERM; sleep 1000 & echo $! > late; wait; sleep 1000'), timeoutMs: 5_000 });
     expect(await late.ended).toEqual({ code: -1, signal: 'SIGKILL', timedOut: true });
     await until('its child has ended', () => ended(Number(readFileSync(join(cell.workspace, 'late'), 'utf8'))));
 

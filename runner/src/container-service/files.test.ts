@@ -11,7 +11,7 @@ import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { ServiceCaller } from '../testing/service-caller.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
 const running = new Running();
 let cell: TestCell;

@@ -13,7 +13,7 @@ import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { ServiceCaller } from '../testing/service-caller.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
 const EVERYTHING = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 const running = new Running();

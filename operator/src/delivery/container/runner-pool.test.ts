@@ -10,7 +10,7 @@ import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { RealRunner } from '../testing/real-runner.ts';
 import { RunnerPool } from './runner-pool.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
 let bench: Bench;
 const runners: RealRunner[] = [];

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentHomeSubPath, cellPaths } from '@dovecote/proto';
-import { type Bench, until } from './delivery-bench.ts';
+import { systemClock } from '../../lib/clock.ts';
+import type { Bench } from './delivery-bench.ts';
 
 const MAIN = join(import.meta.dirname, '../../../../runner/src/main.ts');
 
@@ -46,9 +47,11 @@ export class RealRunner {
       const now = bench.delivery().runner(session)?.certificate;
       return now !== undefined && now !== before;
     };
-    await until(attached, 'the attach').catch((e: unknown) => {
-      throw new Error(`${(e as Error).message}\n${runner.#log}`);
-    });
+    const giveUp = AbortSignal.timeout(60_000);
+    while (!attached()) {
+      if (giveUp.aborted) throw new Error(`the runner did not attach within a minute\n${runner.#log}`);
+      await systemClock.sleep(20, giveUp).catch(() => {}); // told above
+    }
     return runner;
   }
 
