@@ -31,6 +31,7 @@ const LIMITS: ConnectionLimits = { startMs: 60_000, pingMs: 10_000 };
 /** One call, however much progress it reports. */
 const MAX_CALL_MS = 3_600_000;
 const GOODBYE_MS = 1_000;
+const LIST_WAIT_MS = 2_000;
 const MAX_PAGES = 64;
 const MAX_LOGGED_ERRORS = 20;
 const TOLD_TO_END = 'was told to end';
@@ -155,13 +156,16 @@ export class Connection {
     const onAbort = (): void => cancel.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      return await this.#client.request({ method: 'tools/call', params: { name, arguments: args } }, CallResult, {
+      const result = await this.#client.request({ method: 'tools/call', params: { name, arguments: args } }, CallResult, {
         signal: cancel.signal,
         timeout: timeoutMs,
         maxTotalTimeout: Math.max(MAX_CALL_MS, timeoutMs),
         resetTimeoutOnProgress: true,
         onprogress: onProgress,
       });
+      // A call that changes the tools is followed by a step that is to have the new ones.
+      if (this.#listing !== undefined) await this.#atMost(LIST_WAIT_MS, this.#listing);
+      return result;
     } catch (e) {
       signal.throwIfAborted();
       const over = this.#ended;
@@ -175,7 +179,12 @@ export class Connection {
   /** Ends it, and the process behind it. Never rejects. */
   async close(): Promise<void> {
     this.#finish(TOLD_TO_END);
-    if (this.#transport instanceof StreamableHTTPClientTransport) await this.#sayGoodbye(this.#transport);
+    // A courtesy: sessions time out by themselves.
+    if (this.#transport instanceof StreamableHTTPClientTransport)
+      await this.#atMost(
+        GOODBYE_MS,
+        this.#transport.terminateSession().catch(() => {}),
+      );
     await this.#client.close().catch((e: unknown) => this.#onError(toError(e)));
     await this.#transport.close();
     await this.#listing;
@@ -257,10 +266,9 @@ export class Connection {
     this.#end.resolve(this.#ended);
   }
 
-  async #sayGoodbye(transport: StreamableHTTPClientTransport): Promise<void> {
+  async #atMost(ms: number, work: Promise<void>): Promise<void> {
     const enough = new AbortController();
-    const patience = this.#options.clock.sleep(GOODBYE_MS, enough.signal).catch(() => {});
-    await Promise.race([transport.terminateSession().catch(() => {}), patience]); // a courtesy: sessions time out by themselves
+    await Promise.race([work, this.#options.clock.sleep(ms, enough.signal).catch(() => {})]);
     enough.abort();
   }
 
