@@ -10,6 +10,7 @@ export * from './files/entries.ts';
 export * from './files/file-calls.ts';
 export * from './files/file-info.ts';
 export * from './files/file-status.ts';
+export * from './files/leftovers.ts';
 export * from './files/path-jail.ts';
 export * from './files/text.ts';
 export * from './files/two-ways.ts';

@@ -34,6 +34,8 @@ export interface Written {
 /** A program must not become another user by what somebody wrote for it. */
 const MODE_BITS = 0o777;
 const writeLater = promisify(write);
+/** Names of files on their way. */
+export const TEMPORARY = /^\.dovecote-[0-9a-f]{16}\.tmp$/;
 
 /**
  * Replaces a file's content as a whole: readers see the old or the new, and after a crash one of both is on the disk.
@@ -51,7 +53,8 @@ export function writeAtomic(jail: PathJail, path: string, data: Buffer, options:
 
 /**
  * A file on its way to replace another, whose parts come one by one: begin, append…, commitLater, and close in any case, which
- * removes what was not committed. A process that is killed in between leaves the old file, and a `.dovecote-….tmp` beside it.
+ * removes what was not committed. A process that is killed in between leaves the old file, and a temporary one beside it that
+ * `removeLeftovers` finds.
  */
 export class AtomicFile {
   readonly #at: OpenParent;

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { lstatSync, opendirSync, readdirSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
-import { entryPath, type OpenFolder, type PathJail } from './path-jail.ts';
+import { entryPath, JailError, type OpenFolder, type PathJail } from './path-jail.ts';
 
 export interface Entry {
   readonly name: string;
@@ -73,7 +73,7 @@ export function* walkFiles(jail: PathJail, path: string, limit: number): Generat
   let count = 0;
   for (let relative = waiting.shift(); relative !== undefined; relative = waiting.shift()) {
     const folders: string[] = [];
-    for (const { name, stats, nameable } of listEntries(jail, posix.join(path, relative))) {
+    for (const { name, stats, nameable } of entriesBelow(jail, path, relative)) {
       if (!nameable) continue;
       const below = posix.join(relative, name);
       if (stats.isDirectory() && !SKIPPED.has(name)) folders.push(below);
@@ -83,5 +83,15 @@ export function* walkFiles(jail: PathJail, path: string, limit: number): Generat
       yield { relative: below, stats };
     }
     waiting.unshift(...folders);
+  }
+}
+
+/** A folder that vanished since its parent was listed, or became a link, has nothing to find in it. */
+function entriesBelow(jail: PathJail, path: string, relative: string): readonly Entry[] {
+  try {
+    return listEntries(jail, posix.join(path, relative));
+  } catch (e) {
+    if (relative !== '' && e instanceof JailError) return [];
+    throw e;
   }
 }

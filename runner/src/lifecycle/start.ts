@@ -38,6 +38,7 @@ import { Bell } from './bell.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { EXIT, toError } from './exit.ts';
 import { startHeartbeat } from './heartbeat.ts';
+import { startLeftoverSweep } from './leftovers.ts';
 import { createLog, type Log } from './log.ts';
 import type { Options } from './options.ts';
 import { systemRandom } from './random.ts';
@@ -92,6 +93,7 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
   const commandEnv = { PATH: path, HOME: options.workspace, WORKSPACE: options.workspace, AGENT_HOME: options.home, LANG: 'C.UTF-8' };
   const jobs = new Jobs({ clock, random });
   closing.push(() => jobs.close());
+  closing.push(startLeftoverSweep(files, clock, log));
   const callersJobs = new Jobs({ clock, random });
   closing.push(() => callersJobs.close());
   const proxy =

@@ -66,6 +66,9 @@ export function sessionFileRoutes(deps: SessionFilesDeps): (app: FastifyInstance
       const { session } = (request as Request).params;
       const answer = await deps.authorizer.authorize(token, { verb, resource: 'sessions', name: session });
       if (!answer.allowed) return reply.code(answer.status).send({ message: answer.sentence });
+      const { path } = (request as Request).query;
+      if (verb === 'patch')
+        deps.log.info({ user: answer.user, session, method: request.method, path }, 'a person changes a file of a session');
     });
 
     app.get(FILES, async (request: Request, reply) => {

@@ -31,6 +31,10 @@ export function sessionStreamRoutes(deps: SessionStreamsDeps): (app: FastifyInst
       const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
       const answer = await deps.authorizer.authorize(token, { verb: 'create', resource: 'sessions/exec', name: sessionOf(request) });
       if (!answer.allowed) return reply.code(answer.status).send({ message: answer.sentence });
+      deps.log.info(
+        { user: answer.user, session: sessionOf(request), path: request.routeOptions.url },
+        'a person opens a stream into a session',
+      );
     });
     for (const method of ['exec', 'mcp'] as const) {
       const { path } = proto.ContainerServiceService[method];
