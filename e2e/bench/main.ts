@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { burst, coldWake, commits, outboundRate, twentyChats, warmOverhead } from './local.ts';
 import { runnerFootprint } from './runner.ts';
 import { printTable, type Result } from './sample.ts';
+import { searchFigures } from './search.ts';
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' }, cluster: { type: 'boolean' } } });
 const quick = flags.quick === true;
@@ -22,6 +23,7 @@ const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])
   ['outbound', () => outboundRate(10, quick ? 50 : 200)],
   ['cold', () => coldWake(quick ? 3 : 12)],
   ['runner', () => runnerFootprint(quick ? 3 : 10)],
+  ['search', () => searchFigures(quick ? 5 : 40)],
   ['commit', () => commits(quick ? 50 : 200)],
   ...(flags.cluster === true ? [['cluster', () => onCluster(quick)] as const] : []),
 ];

@@ -20,7 +20,7 @@ const AFTER_FAILURE_MS = 5_000;
 /** What is gone from the volume is not found for longer than this. */
 const TIDY_MS = 3_600_000;
 /** Rows of one look: a bound on how long the event loop is held. */
-const PAGE = 32;
+const PAGE = 64;
 
 export interface IndexerDeps {
   readonly cells: Cells;

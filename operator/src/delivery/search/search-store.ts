@@ -4,9 +4,10 @@
  */
 import Sqlite, { type Database } from 'better-sqlite3';
 import { prepared } from '../cells/statements.ts';
+import { isPair, pairsOf } from './pairs.ts';
 import { snippet } from './snippet.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 /** The tokenizer knows words by three characters at a time. */
 const SHORTEST_INDEXED = 3;
 
@@ -110,34 +111,19 @@ export class SearchStore {
 
   /** Newest first; one more than `limit` when there are more. */
   search(query: SearchQuery): readonly SearchHit[] {
-    const long = query.words.filter((word) => [...word].length >= SHORTEST_INDEXED);
-    const short = query.words.filter((word) => [...word].length < SHORTEST_INDEXED);
-    const match = long.map((word) => `"${word.replaceAll('"', '""')}"`).join(' ');
-    // The index gives its rows newest first by itself, and the search ends with the last row that is wanted.
-    const [source, id] =
-      long.length > 0 ? ['words CROSS JOIN messages ON messages.id = words.rowid', 'words.rowid'] : ['messages', 'messages.id'];
-    const conditions = [
-      ...(long.length > 0 ? ['words MATCH @match'] : []),
-      `${id} >= CAST(@from AS INTEGER) << 20 AND ${id} < (CAST(@to AS INTEGER) + 1) << 20`,
-      ...short.map((_, n) => `messages.text LIKE @short${n} ESCAPE '\\'`),
-      ...(query.session === undefined ? [] : ['session = @session']),
-      ...(query.contact === undefined ? [] : ['instr(contact, @contact) > 0']),
-      ...(query.own === undefined ? [] : ['own = @own']),
-    ];
+    const { source, id, conditions, values } = planOf(query);
     const rows = prepared(
       this.#db,
-      `SELECT session, seq, own, sender, messages.text AS text, messages.id >> 20 AS at
+      `SELECT messages.session, seq, own, messages.sender, messages.text AS text, messages.id >> 20 AS at
        FROM ${source} WHERE ${conditions.join(' AND ')} ORDER BY ${id} DESC LIMIT @limit`,
-    ).all({
-      ...(long.length > 0 && { match }),
-      from: query.from,
-      to: query.to,
-      ...Object.fromEntries(short.map((word, n) => [`short${n}`, `%${word.replaceAll(/[\\%_]/g, '\\$&')}%`])),
-      ...(query.session !== undefined && { session: query.session }),
-      ...(query.contact !== undefined && { contact: query.contact }),
-      ...(query.own !== undefined && { own: query.own ? 1 : 0 }),
-      limit: query.limit + 1,
-    }) as { session: string; seq: number; own: number; sender: string; text: string; at: number }[];
+    ).all({ ...values, limit: query.limit + 1 }) as {
+      session: string;
+      seq: number;
+      own: number;
+      sender: string;
+      text: string;
+      at: number;
+    }[];
     return rows.map((row) => ({ ...row, own: row.own === 1, text: snippet(row.text, query.words) }));
   }
 
@@ -149,8 +135,8 @@ export class SearchStore {
   #insert(session: string, { seq, own, sender, text, at }: SearchableRow): void {
     const inserted = prepared(
       this.#db,
-      `INSERT INTO messages (id, session, seq, own, sender, contact, text)
-       SELECT coalesce(max(id), CAST(@at AS INTEGER) << 20) + 1, @session, @seq, @own, @sender, @contact, @text FROM messages
+      `INSERT INTO messages (id, session, seq, own, sender, text, folded)
+       SELECT coalesce(max(id), CAST(@at AS INTEGER) << 20) + 1, @session, @seq, @own, @sender, @text, @folded FROM messages
        WHERE id >= CAST(@at AS INTEGER) << 20 AND id < (CAST(@at AS INTEGER) + 1) << 20
        ON CONFLICT (session, seq) DO NOTHING`,
     ).run({
@@ -158,33 +144,96 @@ export class SearchStore {
       seq,
       own: own ? 1 : 0,
       sender,
-      contact: sender.toLowerCase(),
       text,
+      folded: foldedOf(text),
       at: Math.min(Math.max(Math.trunc(at), 0), 2 ** 42),
     });
     if (inserted.changes === 0) return;
-    prepared(this.#db, 'INSERT INTO words (rowid, text) SELECT id, text FROM messages WHERE session = ? AND seq = ?').run(session, seq);
+    const where = 'FROM messages WHERE session = ? AND seq = ?';
+    prepared(this.#db, `INSERT INTO words (rowid, text, sender) SELECT id, text, sender ${where}`).run(session, seq);
+    const pairs = pairsOf(text);
+    if (pairs !== '') prepared(this.#db, `INSERT INTO pairs (rowid, text) SELECT id, ? ${where}`).run(pairs, session, seq);
   }
 
   /** False: there was none. */
   #delete(where: string, ...values: readonly (string | number)[]): boolean {
-    prepared(this.#db, `INSERT INTO words (words, rowid, text) SELECT 'delete', id, text FROM messages WHERE ${where}`).run(...values);
+    const words = `INSERT INTO words (words, rowid, text, sender) SELECT 'delete', id, text, sender FROM messages WHERE ${where}`;
+    prepared(this.#db, words).run(...values);
+    prepared(this.#db, `DELETE FROM pairs WHERE rowid IN (SELECT id FROM messages WHERE ${where})`).run(...values);
     return prepared(this.#db, `DELETE FROM messages WHERE ${where}`).run(...values).changes > 0;
   }
+}
+
+interface Plan {
+  readonly source: string;
+  /** what the source gives its rows by, newest first: the search ends with the last row that is wanted */
+  readonly id: string;
+  readonly conditions: readonly string[];
+  readonly values: Readonly<Record<string, string | number>>;
+}
+
+/** From the narrowest source to the rows: a conversation, words, pairs of characters, or all messages of the time. */
+function planOf(query: SearchQuery): Plan {
+  const length = (word: string): number => [...word].length;
+  const inIndex = query.session === undefined ? query.words.filter((word) => length(word) >= SHORTEST_INDEXED) : [];
+  const contactInIndex = query.session === undefined && query.contact !== undefined && length(query.contact) >= SHORTEST_INDEXED;
+  const match = [
+    ...(inIndex.length > 0 ? [`text : (${inIndex.map(quoted).join(' AND ')})`] : []),
+    ...(contactInIndex ? [`sender : ${quoted(query.contact ?? '')}`] : []),
+  ].join(' AND ');
+  const inPairs = query.session === undefined && match === '' ? query.words.filter(isPair) : [];
+  const read = query.words.filter((word) => !inIndex.includes(word) && !inPairs.includes(word));
+  const index = match !== '' ? 'words' : inPairs.length > 0 ? 'pairs' : undefined;
+  const id = index === undefined ? 'messages.id' : `${index}.rowid`;
+  return {
+    source: index === undefined ? 'messages' : `${index} CROSS JOIN messages ON messages.id = ${id}`,
+    id,
+    conditions: [
+      ...(index === undefined ? [] : [`${index} MATCH @match`]),
+      `${id} >= CAST(@from AS INTEGER) << 20 AND ${id} < (CAST(@to AS INTEGER) + 1) << 20`,
+      ...read.map((_, n) => `coalesce(folded, messages.text) LIKE @word${n} ESCAPE '\\'`),
+      ...(query.session === undefined ? [] : ['session = @session']),
+      ...(query.contact === undefined || contactInIndex ? [] : ['instr(lower(messages.sender), @contact) > 0']),
+      ...(query.own === undefined ? [] : ['own = @own']),
+    ],
+    values: {
+      ...(index !== undefined && {
+        match: match !== '' ? match : inPairs.map((word) => `${quoted(word)}${length(word) === 1 ? '*' : ''}`).join(' AND '),
+      }),
+      from: query.from,
+      to: query.to,
+      ...Object.fromEntries(read.map((word, n) => [`word${n}`, `%${word.toLowerCase().replaceAll(/[\\%_]/g, '\\$&')}%`])),
+      ...(query.session !== undefined && { session: query.session }),
+      ...(query.contact !== undefined && !contactInIndex && { contact: query.contact }),
+      ...(query.own !== undefined && { own: query.own ? 1 : 0 }),
+    },
+  };
+}
+
+/** One string of the index's own language. */
+function quoted(word: string): string {
+  return `"${word.replaceAll('"', '""')}"`;
+}
+
+/** In lower case, when SQLite, which knows those of ASCII alone, would not find it so by itself. */
+function foldedOf(text: string): string | null {
+  const lower = text.toLowerCase();
+  return lower === text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase()) ? null : lower;
 }
 
 function createTables(db: Database): void {
   db.transaction(() => {
     db.exec(`
-DROP TABLE IF EXISTS words; DROP TABLE IF EXISTS messages; DROP TABLE IF EXISTS sessions;
+DROP TABLE IF EXISTS words; DROP TABLE IF EXISTS pairs; DROP TABLE IF EXISTS messages; DROP TABLE IF EXISTS sessions;
 CREATE TABLE sessions (session TEXT PRIMARY KEY, position TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE messages (
   id INTEGER PRIMARY KEY, session TEXT NOT NULL, seq INTEGER NOT NULL, own INTEGER NOT NULL,
-  sender TEXT NOT NULL, contact TEXT NOT NULL, text TEXT NOT NULL
+  sender TEXT NOT NULL, text TEXT NOT NULL, folded TEXT
 ) STRICT;
 CREATE UNIQUE INDEX messages_seq ON messages (session, seq);
 CREATE INDEX messages_session ON messages (session);
-CREATE VIRTUAL TABLE words USING fts5 (text, content = 'messages', content_rowid = 'id', tokenize = 'trigram', columnsize = 0);`);
+CREATE VIRTUAL TABLE words USING fts5 (text, sender, content = 'messages', content_rowid = 'id', tokenize = 'trigram', columnsize = 0);
+CREATE VIRTUAL TABLE pairs USING fts5 (text, content = '', contentless_delete = 1, detail = none);`);
     db.pragma(`user_version = ${VERSION}`);
   })();
 }

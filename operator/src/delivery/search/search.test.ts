@@ -93,11 +93,19 @@ describe('searching what was said', () => {
     await talk('100%_sure "quoted" AND (odd) * a_b', 'c2');
     const { search } = await as(`session:${session}:pod`);
     const users = async (query: string): Promise<string[]> => texts(await search({ query, role: 'user' }));
-    for (const query of ['天气', '天', '天气很好', '我们去 天气', '公园']) expect(await users(query)).toEqual(['今天天气很好,我们去公园']);
+    for (const query of ['天气', '天', '园', '天气很好', '我们去 天气', '公园', '公园 今天'])
+      expect(await users(query)).toEqual(['今天天气很好,我们去公园']);
     for (const query of ['0%', '"quoted"', 'AND (odd)', '*', '"', 'a_b', '%_s', 'NOT', "'"]) {
       expect([query, await users(query)]).toEqual([query, ['NOT', "'"].includes(query) ? [] : ['100%_sure "quoted" AND (odd) * a_b']]);
     }
-    expect(await users('天很')).toEqual([]);
+    for (const query of ['天很', '园天', '雨']) expect(await users(query)).toEqual([]);
+    await talk('ÄPFEL über alles', 'c3', 'Ünal Ö');
+    for (const query of ['äp', 'äpfel', 'Üb', 'ÜBER äpfel']) {
+      expect([query, await users(query)]).toEqual([query, ['ÄPFEL über alles']]);
+      const { messages } = await search({ query, role: 'user' });
+      expect(texts(await search({ query, session: messages[0]?.session ?? '' }))).toContain('ÄPFEL über alles');
+    }
+    for (const contact of ['ünal', 'NAL ö', 'na']) expect(texts(await search({ contact }))).toEqual(['ÄPFEL über alles']);
   });
 
   test('what was changed or deleted before anybody read it is found as it is now', async () => {
