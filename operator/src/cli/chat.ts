@@ -113,6 +113,7 @@ async function* follow(options: ChatOptions, signal: AbortSignal, view?: Termina
 
 function wordsOf({ state, detail }: sessions.Activity): string {
   if (state === 'Idle') return '';
+  if (detail === 'ask_user_question') return '… waiting for your answer';
   return state === 'Tool' ? `… using ${detail}` : `… ${state.toLowerCase()}`;
 }
 

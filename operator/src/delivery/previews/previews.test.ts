@@ -223,6 +223,23 @@ describe('an answer that is being written', () => {
     idle();
     await pass(() => rowsOf()[1]?.state === 'gone', 'the end of it');
     expect(seen()).toEqual(['The answer', 'The second answer']);
+
+    // The same for a change: it could overwrite an answer that stood in the place of the preview.
+    gateway.preview = () => undefined;
+    write('Three', 'tC');
+    await pass(() => rowsOf()[2]?.state === 'shown', 'a third');
+    const late = Promise.withResolvers<undefined>();
+    gateway.preview = ({ text }) => (text === '' ? undefined : late.promise);
+    write('Three and more', 'tC');
+    await pass(() => gateway.previews.at(-1)?.text === 'Three and more', 'the change');
+    const third = await answer('The third answer', 'tC');
+    await quiet(2_500);
+    await delivered(third);
+    late.resolve(undefined);
+    await until(() => seen().includes('Three and more'), 'that it came through late');
+    idle();
+    await pass(() => rowsOf()[2]?.state === 'gone', 'the end of it');
+    expect(seen()).toEqual(['The answer', 'The second answer', 'The third answer']);
   });
 
   test('a preview that people removed: no further one in this turn, and the answer is a message of its own', async () => {
@@ -270,6 +287,9 @@ describe('an answer that is being written', () => {
     partial = undefined;
     work('send_message', 'tB');
     await pass(() => seen()[0] === '_using send_message …_', 'the line alone');
+    work('ask_user_question', 'tB'); // the question says it
+    await quiet(5_000);
+    expect(seen()).toEqual(['_using send_message …_']);
     chatSpec = { streaming: true, toolLine: false };
     idle();
     await pass(() => seen().length === 0, 'the end of it');
@@ -362,9 +382,14 @@ describe('that somebody types', () => {
     expect(gateway.typings.length).toBe(3);
     work('model');
     await until(() => gateway.typings.length === 4, 'it goes on');
-    idle();
+    work('ask_user_question');
     await quiet(10_000);
     expect(gateway.typings.length).toBe(4);
+    work('model');
+    await until(() => gateway.typings.length === 5, 'it goes on again');
+    idle();
+    await quiet(10_000);
+    expect(gateway.typings.length).toBe(5);
   });
 
   test('is not shown where the platform has no such thing', async () => {

@@ -19,6 +19,7 @@ import { askedSeq } from './asked-chat.ts';
 import type { PreviewCalls, PreviewOutcome } from './preview-calls.ts';
 import * as rows from './preview-rows.ts';
 import { previewKey, SETTLE_AFTER_MS, tidyPreview } from './tidy-preview.ts';
+import { waitsForPerson } from './waits-for-person.ts';
 
 export interface PreviewsDeps {
   readonly cells: Pick<Cells, 'open' | 'has'>;
@@ -110,7 +111,8 @@ export class Previews {
       live = undefined;
     }
     if (!TURN_ID.test(turn)) return;
-    const tool = works && progress.activity !== 'model' ? progress.activity.replace(/[^\w.:-]/g, '').slice(0, 64) : '';
+    const tool =
+      works && progress.activity !== 'model' && !waitsForPerson(progress) ? progress.activity.replace(/[^\w.:-]/g, '').slice(0, 64) : '';
     if (partial === undefined && tool === '' && live === undefined) return;
     live ??= this.#begin(session, turn, partial?.inReplyTo);
     if (live === undefined) return;

@@ -11,6 +11,7 @@ import { type Address, answeredChat, type Channels, type Destinations, laneOf } 
 import { Alarms } from '../outbox/alarms.ts';
 import { askedSeq } from './asked-chat.ts';
 import type { PreviewCalls } from './preview-calls.ts';
+import { waitsForPerson } from './waits-for-person.ts';
 
 export interface TypingDeps {
   readonly cells: Pick<Cells, 'open' | 'has'>;
@@ -35,7 +36,7 @@ interface Typing {
   readonly turn: string;
   readonly address: Address;
   readonly everyMs: number;
-  /** A message of the turn was delivered: the platform shows it as not typing, which is true until the turn goes on. */
+  /** Until the turn goes on: behind a message of it that was delivered, and while it waits for a person. */
   paused: boolean;
   calling: boolean;
 }
@@ -64,7 +65,9 @@ export class TypingIndicator {
     if (!works || (known !== undefined && known.turn !== progress.turnId)) this.#stop(session);
     if (!works) return;
     const typing = this.#typing.get(session);
-    if (typing === undefined) this.#start(session, progress.turnId);
+    if (waitsForPerson(progress)) {
+      if (typing !== undefined) this.#pause(session, typing);
+    } else if (typing === undefined) this.#start(session, progress.turnId);
     else if (typing.paused) {
       typing.paused = false;
       this.#due.set(session, clock.now());
@@ -74,7 +77,10 @@ export class TypingIndicator {
   /** A message of the session was delivered there. */
   delivered(session: string, lane: string): void {
     const typing = this.#typing.get(session);
-    if (typing === undefined || laneOf(typing.address) !== lane) return;
+    if (typing !== undefined && laneOf(typing.address) === lane) this.#pause(session, typing);
+  }
+
+  #pause(session: string, typing: Typing): void {
     typing.paused = true;
     this.#due.set(session, undefined);
   }

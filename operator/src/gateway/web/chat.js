@@ -13,7 +13,7 @@ function activity({ state, detail, queuePosition } = { state: 'Idle' }) {
     Queued: [`Waiting for a free place${queuePosition ? ` (position ${queuePosition})` : ''}…`],
     Waking: ['Waking up…'],
     Thinking: [isWriting() ? 'Writing…' : 'Thinking…'],
-    Tool: ['using ', el('code', detail ?? ''), '…'],
+    Tool: detail === 'ask_user_question' ? ['Waiting for your answer…'] : ['using ', el('code', detail ?? ''), '…'],
   }[state];
   $('activity').classList.remove('lost');
   $('activity').dataset.state = state;
