@@ -18,7 +18,7 @@ import type { RateLimiter } from '../outbox/rate-limit.ts';
 import { askedSeq } from './asked-chat.ts';
 import type { PreviewCalls, PreviewOutcome } from './preview-calls.ts';
 import * as rows from './preview-rows.ts';
-import { previewKey, SETTLE_AFTER_MS, tidyPreview } from './tidy-preview.ts';
+import { GIVE_UP_MS, previewKey, SETTLE_AFTER_MS, tidyPreview } from './tidy-preview.ts';
 import { waitsForPerson } from './waits-for-person.ts';
 
 export interface PreviewsDeps {
@@ -228,7 +228,12 @@ export class Previews {
     const { inbound } = cells.open(session);
     const known = rows.find(inbound, live.turn);
     if (known === undefined) {
-      inbound.transaction(() => rows.posting(inbound, live.turn, live.address, clock.now())).immediate();
+      const now = clock.now();
+      const write = (): void => {
+        rows.posting(inbound, live.turn, live.address, now);
+        rows.forget(inbound, now - GIVE_UP_MS);
+      };
+      inbound.transaction(write).immediate();
       return true;
     }
     // Of an earlier process of ours, in the middle of the same turn.

@@ -9,7 +9,7 @@ import { turnState } from './turn-state.ts';
 /** A call that was under way at a crash may take effect after it. */
 export const SETTLE_AFTER_MS = 10_000;
 /** What could not be removed for so long stays, and rows of turns that are long over go. */
-const GIVE_UP_MS = 86_400_000;
+export const GIVE_UP_MS = 86_400_000;
 
 /** By which Settle finds it. */
 export function previewKey(session: string, turn: string): string {
@@ -49,10 +49,7 @@ export async function tidyPreview(
 }
 
 function gone(cells: Pick<Cells, 'open' | 'has'>, session: string, turn: string, now: number): true {
-  commit(cells, session, (db) => {
-    rows.over(db, turn, 'gone', now);
-    rows.forget(db, now - GIVE_UP_MS);
-  });
+  commit(cells, session, (db) => rows.over(db, turn, 'gone', now));
   return true;
 }
 

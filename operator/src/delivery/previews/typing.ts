@@ -35,7 +35,8 @@ const EVERY_MS: Readonly<Record<Channel['spec']['type'], number | undefined>> = 
 interface Typing {
   readonly turn: string;
   readonly address: Address;
-  readonly everyMs: number;
+  /** undefined: nothing is to be told there, and nothing looked up again in this turn */
+  readonly everyMs: number | undefined;
   /** Until the turn goes on: behind a message of it that was delivered, and while it waits for a person. */
   paused: boolean;
   calling: boolean;
@@ -65,6 +66,7 @@ export class TypingIndicator {
     if (!works || (known !== undefined && known.turn !== progress.turnId)) this.#stop(session);
     if (!works) return;
     const typing = this.#typing.get(session);
+    if (typing !== undefined && typing.everyMs === undefined) return;
     if (waitsForPerson(progress)) {
       if (typing !== undefined) this.#pause(session, typing);
     } else if (typing === undefined) this.#start(session, progress.turnId);
@@ -91,10 +93,10 @@ export class TypingIndicator {
     const cell = cells.open(session);
     const address = answeredChat(cell, askedSeq(cell), destinations, clock.now());
     const type = address && channels.get(address.channel)?.spec.type;
-    const everyMs = type && EVERY_MS[type];
-    if (address === undefined || everyMs === undefined) return;
+    if (address === undefined || type === undefined) return;
+    const everyMs = EVERY_MS[type];
     this.#typing.set(session, { turn, address, everyMs, paused: false, calling: false });
-    this.#due.set(session, clock.now());
+    if (everyMs !== undefined) this.#due.set(session, clock.now());
   }
 
   #stop(session: string): void {
@@ -103,7 +105,7 @@ export class TypingIndicator {
 
   async #tell(session: string, signal: AbortSignal): Promise<void> {
     const typing = this.#typing.get(session);
-    if (typing === undefined || typing.paused) return;
+    if (typing?.everyMs === undefined || typing.paused) return;
     this.#due.set(session, this.#deps.clock.now() + typing.everyMs);
     if (typing.calling) return; // a platform that hangs is not asked twice
     typing.calling = true;
