@@ -75,29 +75,4 @@ describe('a runner that is killed with SIGKILL', () => {
     expect((await runner.drain()).signal).toBe('SIGKILL');
     expectWhole(cell, said);
   }, 60_000);
-
-  test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])(
-    'at a random moment (seed %i), then again, loses nothing and repeats no step',
-    async (seed) => {
-      const { cell, said } = conversation();
-      // A linear congruential generator: the same moments in each run, as far as a machine's pace allows.
-      let state = seed * 2_654_435_761;
-      const random = (): number => {
-        state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32;
-        return state / 2 ** 32;
-      };
-      for (let kill = 0; kill < 2; kill += 1) {
-        const runner = running.start(cell);
-        const moment = 150 + Math.floor(random() * 350);
-        await new Promise((resolve) => setTimeout(resolve, moment));
-        runner.kill('SIGKILL');
-        await runner.ended;
-      }
-      const runner = running.start(cell);
-      await until('every message is done', () => finished(cell), 30_000);
-      await runner.drain();
-      expectWhole(cell, said);
-    },
-    60_000,
-  );
 });

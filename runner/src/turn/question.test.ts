@@ -1,0 +1,79 @@
+/** A tool that waits for people, with the real process. */
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { TestCell } from '../testing/cell.ts';
+import { until } from '../testing/runner-process.ts';
+import { Running } from '../testing/running.ts';
+
+const PATIENT_MS = 120_000;
+const ASK = 'tool ask_user_question {"title":"Colour","question":"Which?","options":["Red","Blue"]}\nsay got: {result}';
+
+const running = new Running();
+afterEach(() => running.close());
+
+interface Question {
+  readonly seq: number;
+  readonly id: string;
+  readonly expiresAt: number;
+}
+
+async function asked(cell: TestCell): Promise<Question> {
+  const question = (): Question | undefined => {
+    const row = cell.sent().find(({ kind }) => kind === 'question');
+    return row && { seq: row.seq, ...(JSON.parse(row.content) as { expiresAt: number }), id: row.id };
+  };
+  await until('it has asked', () => question() !== undefined, PATIENT_MS);
+  return question() ?? { seq: 0, id: '', expiresAt: 0 };
+}
+
+/** As delivery stores a choice. */
+function choose(cell: TestCell, { id, seq }: Question, label: string): number {
+  const answer = { questionId: id, questionSeq: seq, title: 'Colour', value: label, label, by: 'Ann' };
+  return cell.say(label, { lane: 'control', content: { answer } });
+}
+
+describe('a question', () => {
+  test(
+    'is waited for over a kill and a drain, asked once, with the deadline it had; its answer is done with the result of the call',
+    async () => {
+      const cell = running.cell();
+      cell.say(ASK);
+      const first = running.start(cell);
+      const question = await asked(cell);
+      first.kill('SIGKILL');
+      await first.ended;
+      const second = running.start(cell);
+      await until('the turn is taken up', () => cell.state('resume') !== undefined, PATIENT_MS);
+      expect((await second.drain()).code).toBe(0);
+      expect(cell.turns()).toMatchObject([{ state: 'running', steps: 1 }]);
+      const answer = choose(cell, question, 'Blue');
+      running.start(cell);
+      await until('it is answered', () => cell.texts().length > 0, PATIENT_MS);
+      expect(cell.texts()).toEqual([expect.stringMatching(/^got: .*Blue/)]);
+      expect(await asked(cell)).toEqual(question);
+      expect(cell.sent().filter(({ kind }) => kind === 'question')).toHaveLength(1);
+      expect(cell.acks().find(({ in_seq }) => in_seq === answer)).toMatchObject({ state: 'done' });
+      expect(cell.history().map(({ in_seq }) => in_seq)).not.toContain(answer); // it is the tool's result, not a message
+    },
+    PATIENT_MS,
+  );
+
+  test(
+    'that nobody waits for any more is answered by a message of its own, from the next process too',
+    async () => {
+      const cell = running.cell();
+      cell.say(ASK);
+      const first = running.start(cell);
+      const question = await asked(cell);
+      cell.say('/stop', { lane: 'control' });
+      await until('it is stopped', () => cell.texts().includes('Stopped.'), PATIENT_MS);
+      await first.drain();
+      const answer = choose(cell, question, 'Red');
+      running.start(cell);
+      await until('the late answer is answered', () => cell.texts().includes('You chose: Red'), PATIENT_MS);
+      const row = cell.history().find(({ in_seq }) => in_seq === answer);
+      expect(row?.content).toContain('<answer id=');
+      expect(row?.content).toContain('question=\\"Colour\\"');
+    },
+    PATIENT_MS,
+  );
+});
