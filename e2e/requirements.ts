@@ -252,12 +252,14 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/destinations-in-prompt',
     behaviour: 'named destinations are listed and messages show `from="name"`; platform ids never reach the model',
     from: 'S3',
+    claimed: 'local',
   },
   {
     id: 'turn/message-blocks',
     behaviour:
       '`<message to="…">` is routed, `<internal>` kept back, plain text answers the origin; unknown names are told to the model once',
     from: 'S3',
+    claimed: 'local',
   },
   { id: 'turn/stop', behaviour: '`/stop` cancels the running turn cleanly and says so', from: 'N', claimed: 'local' },
   {
