@@ -215,6 +215,14 @@ describe('DeliverFile', () => {
     expect((await readAll(sent.bytes)).toString()).toBe('abcdef');
   });
 
+  test.each([9, 5])('a file of 6 bytes that was announced with %d is not taken for whole', async (announced) => {
+    const { gateway, platform } = await start();
+    await gateway.deliverFile(file, [Buffer.from('abc'), Buffer.from('def')], announced);
+    const sent = platform.delivered[0]?.outgoing;
+    if (sent?.kind !== 'file') throw new Error('no file');
+    await expect(readAll(sent.bytes)).rejects.toThrow(`it is not the ${announced} bytes that were announced`);
+  });
+
   test('a file over the limit is refused before a byte is read', async () => {
     const { gateway, platform } = await start({ spec: { maxAttachmentBytes: '4' } });
     expect((await gateway.deliverFile(file, [Buffer.from('abcdef')])).outcome).toMatchObject({

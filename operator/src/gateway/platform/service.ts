@@ -260,14 +260,20 @@ export class PlatformService {
     const info = first.done === true || first.value.part?.$case !== 'info' ? undefined : first.value.part.value;
     if (info?.request === undefined)
       throw new StatusError(status.INVALID_ARGUMENT, 'the first message of DeliverFile must be info, with a request');
-    return this.deliver(info.request, { sizeBytes: info.sizeBytes, bytes: chunks(messages) });
+    return this.deliver(info.request, { sizeBytes: info.sizeBytes, bytes: chunks(messages, info.sizeBytes) });
   }
 }
 
-async function* chunks(messages: AsyncIterator<platform.DeliverFileRequest>): AsyncIterable<Uint8Array> {
+/** Rejects when fewer or more bytes come than were announced: a caller that cancels ends its stream first, and half a file would look whole. */
+async function* chunks(messages: AsyncIterator<platform.DeliverFileRequest>, sizeBytes: number): AsyncIterable<Uint8Array> {
+  let left = sizeBytes;
   for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
-    if (next.value.part?.$case === 'chunk') yield next.value.part.value;
+    if (next.value.part?.$case !== 'chunk') continue;
+    left -= next.value.part.value.length;
+    if (left < 0) break;
+    yield next.value.part.value;
   }
+  if (left !== 0) throw new Error(`cannot send the file: it is not the ${sizeBytes} bytes that were announced`);
 }
 
 function contentOf(request: platform.DeliverRequest): Content | ContentError {

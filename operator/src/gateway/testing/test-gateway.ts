@@ -34,7 +34,8 @@ export interface TestGateway {
   readonly http: string;
   post(channel: string, body: string | Buffer, headers?: Record<string, string>): Promise<Response>;
   deliver(request: Partial<platform.DeliverRequest>): Promise<platform.DeliverResponse>;
-  deliverFile(request: Partial<platform.DeliverRequest>, bytes: readonly Buffer[]): Promise<platform.DeliverResponse>;
+  /** `announced`: what the call says that it will send; the truth when absent */
+  deliverFile(request: Partial<platform.DeliverRequest>, bytes: readonly Buffer[], announced?: number): Promise<platform.DeliverResponse>;
   settle(request: Partial<platform.DeliverRequest>, firstAttemptAtMs: number): Promise<platform.SettleResponse>;
   typing(request: platform.TypingRequest): Promise<platform.TypingResponse>;
   preview(request: Partial<platform.PreviewRequest>): Promise<platform.PreviewResponse>;
@@ -113,7 +114,7 @@ export async function testGateway(
     post: (name, body, headers = {}) =>
       fetch(`${http}/channels/${name}`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } }),
     deliver: (request) => unary(client, client.deliver, full(request), call),
-    deliverFile: (request, bytes) =>
+    deliverFile: (request, bytes, announced = bytes.reduce((sum, chunk) => sum + chunk.byteLength, 0)) =>
       new Promise((resolve, reject) => {
         const stream = client.deliverFile(metadata, (error, response) => (error === null ? resolve(response) : reject(error)));
         const content: { name?: string; mimeType?: string } = JSON.parse(request.content ?? '{}');
@@ -124,7 +125,7 @@ export async function testGateway(
               request: full({ kind: platform.OutboundKind.FILE, ...request }),
               name: content.name ?? '',
               mimeType: content.mimeType ?? '',
-              sizeBytes: bytes.reduce((sum, chunk) => sum + chunk.byteLength, 0),
+              sizeBytes: announced,
             },
           },
         });
