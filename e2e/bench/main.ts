@@ -8,6 +8,7 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { burst, coldWake, commits, outboundRate, twentyChats, warmOverhead } from './local.ts';
+import { proxyCost } from './proxy.ts';
 import { runnerFootprint } from './runner.ts';
 import { printTable, type Result } from './sample.ts';
 import { searchFigures } from './search.ts';
@@ -24,6 +25,7 @@ const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])
   ['cold', () => coldWake(quick ? 3 : 12)],
   ['runner', () => runnerFootprint(quick ? 3 : 10)],
   ['search', () => searchFigures(quick ? 5 : 40)],
+  ['proxy', () => proxyCost(quick ? 100 : 500, 200)],
   ['commit', () => commits(quick ? 50 : 200)],
   ...(flags.cluster === true ? [['cluster', () => onCluster(quick)] as const] : []),
 ];
