@@ -123,8 +123,7 @@ clusterVerifies(
     // A pattern does not lead into the cluster, even where the name is one of the cluster's own.
     expect(await through('http://kubernetes.default.svc.cluster.local:443/')).toContain('may not be reached');
 
-    const pod = await get('pod', name);
-    const labels = (pod?.metadata as unknown as { labels: Record<string, string> }).labels;
+    const { labels = {} } = ((await get('pod', name))?.metadata ?? {}) as { readonly labels?: Record<string, string> };
     const policies = (await list('networkpolicies')).map(({ spec }) => spec as unknown as Policy);
     const component = (role: string): End => ({
       pod: { 'app.kubernetes.io/name': 'dovecote', 'app.kubernetes.io/instance': 'dovecote', 'app.kubernetes.io/component': role },
