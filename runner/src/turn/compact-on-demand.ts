@@ -1,5 +1,6 @@
 import type { DueRow } from '../inbox/inbox.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';
+import { ProviderError } from '../providers/provider.ts';
 import { compact } from './compact.ts';
 import type { Drain } from './drain.ts';
 import type { TurnOutcome } from './endings.ts';
@@ -75,6 +76,7 @@ export class CompactOnDemand {
       if (this.#stop.signal.aborted) end(STOPPED);
       else if (this.#drain.hard.aborted || e instanceof WaitCutError)
         deps.outbox.release(id, e instanceof WaitCutError ? e.nextTryAt : 0, 'released by a drain');
+      else if (e instanceof ProviderError) end(CANNOT_COMPACT);
       else throw e;
     } finally {
       deps.report({ phase: 'idle', turn: '', activity: '', deadlineMs: 0 });

@@ -3,6 +3,7 @@ import type { AgentConfig } from '@dovecote/proto';
 import type { Change, NewHistory } from '../outbox/outbox.ts';
 import { renderForSummary, SUMMARY_SYSTEM } from '../prompts/summary.ts';
 import { type Answer, type Provider, ProviderError } from '../providers/provider.ts';
+import { awaitsAdministrator } from './administrator-wait.ts';
 import { type CallOptions, callModel } from './call-model.ts';
 import { COMPACTED } from './sentences.ts';
 import type { SessionDeps } from './session-deps.ts';
@@ -24,7 +25,7 @@ export interface Compaction {
 /** `nothing`: nothing can be left out. `failed`: no summary could be had, and nothing was changed. */
 export type Compacted = 'summarised' | 'cut' | 'nothing' | 'failed';
 
-/** Throws as callModel does for what is not the summary's fault: a stop, a drain. */
+/** Throws as callModel does for what is not the summary's fault: a stop, a drain, a provider that needs an administrator. */
 export async function compact(compaction: Compaction, deps: SessionDeps): Promise<Compacted> {
   const { log, transcript } = deps;
   const { turn, limit, orCut, options, also = {} } = compaction;
@@ -80,7 +81,8 @@ async function summarise(
       deps,
     );
   } catch (e) {
-    if (!(e instanceof ProviderError)) throw e;
+    // What an administrator will mend is no reason to forget anything: the turn itself waits for that.
+    if (!(e instanceof ProviderError) || awaitsAdministrator(e)) throw e;
     deps.log.warn({ err: e, reason: e.reason, turn }, 'the transcript could not be summed up');
     return undefined;
   }

@@ -318,17 +318,20 @@ describe('a turn', () => {
     ]);
   });
 
-  test('of which no summary can be had on demand stays as it was, and says so', async () => {
-    make([says('noted'), ProviderError.permanent('BadRequest', 'no')]);
-    bench.say('I like teal');
-    await bench.ended(1);
-    bench.say('/compact', { lane: 'control' });
-    await bench.ended(2);
-    bench.say('What do I like?');
-    await bench.ended(3);
-    expect(bench.cell.texts().slice(0, 2)).toEqual(['noted', CANNOT_COMPACT]);
-    expect(bench.requests.at(-1)?.messages).toHaveLength(3);
-  });
+  test.each(['BadRequest', 'Unauthenticated'] as const)(
+    'of which no summary can be had on demand (%s) stays as it was, and says so',
+    async (reason) => {
+      make([says('noted'), ...Array(reason === 'BadRequest' ? 1 : 3).fill(ProviderError.permanent(reason, 'no'))]);
+      bench.say('I like teal');
+      await bench.ended(1);
+      bench.say('/compact', { lane: 'control' });
+      await bench.ended(2);
+      bench.say('What do I like?');
+      await bench.ended(3);
+      expect(bench.cell.texts().slice(0, 2)).toEqual(['noted', CANNOT_COMPACT]);
+      expect(bench.requests.at(-1)?.messages).toHaveLength(3);
+    },
+  );
 
   test('tells what it does, and that it is idle when it is over', async () => {
     make([calls('list_dir', {}), says('done')]);
