@@ -57,6 +57,26 @@ describe('a request to the model', () => {
     for (const name of ['set-cookie', 'x-dovecote-proxy', 'www-authenticate']) expect(response.headers.get(name)).toBeNull();
   });
 
+  test('counts what the API took to sum the conversation up, which its totals leave out', async () => {
+    const compaction = {
+      type: 'compaction',
+      input_tokens: 100,
+      output_tokens: 20,
+      cache_read_input_tokens: 3,
+      cache_creation_input_tokens: 4,
+    };
+    const iterations = [compaction, { type: 'message', input_tokens: 12, output_tokens: 34 }, 'no iteration', null];
+    const url = await bench.upstream(async (incoming, response) => {
+      await bodyOf(incoming);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(START + event('message_delta', { usage: { output_tokens: 34, iterations } }) + event('message_stop', {}));
+    });
+    bench.agent(anthropic(url));
+    await (await post()).text();
+    await until(() => bench.ledger.finished.length === 1, 'it is told');
+    expect(bench.ledger.finished).toMatchObject([{ tokens: { input: 112, output: 54, cacheRead: 10, cacheWrite: 9 } }]);
+  });
+
   test('is admitted before it is sent, and told after it: a stream, an answer in one piece, an error, and one that broke off', async () => {
     const kinds: ((response: import('node:http').ServerResponse) => void)[] = [
       (response) => {

@@ -9,6 +9,8 @@ import type { Observer } from '../forward.ts';
 /** An answer that is one JSON document, and a line of one that is a stream, are read up to here. */
 const MAX_BYTES = { document: 8 * 2 ** 20, stream: 2 ** 18, nothing: 0, unreadable: 0 } as const;
 const MAX_COUNT = 1_000_000_000;
+const MAX_ITERATIONS = 100;
+const NOTHING: usage.Tokens = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 };
 const NEWLINE = 10;
 /** Events that say what was used, and the one that says that all of it was said. */
 const TELLING: ReadonlySet<string> = new Set(['message_start', 'message_delta', 'message_stop']);
@@ -16,7 +18,9 @@ const EVENT_TYPE = /"type"\s*:\s*"(message_(?:start|delta|stop))"/;
 
 export class UsageReader implements Observer {
   #form: 'stream' | 'document' | 'nothing' | 'unreadable' = 'nothing';
-  #tokens: usage.Tokens = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 };
+  #tokens: usage.Tokens = NOTHING;
+  /** what the API took to sum the conversation up, which its totals leave out */
+  #compactions: readonly usage.Tokens[] = [];
   #model: string | undefined;
   #complete = false;
   #pieces: Buffer[] = [];
@@ -57,7 +61,8 @@ export class UsageReader implements Observer {
       }
     }
     const readable = this.#form !== 'unreadable';
-    return { tokens: this.#tokens, model: this.#model, complete: this.#complete && readable, readable };
+    const tokens = this.#compactions.reduce(plus, this.#tokens);
+    return { tokens, model: this.#model, complete: this.#complete && readable, readable };
   }
 
   /** Beyond the limit nothing is kept, and what was kept is worth nothing. */
@@ -103,14 +108,30 @@ export class UsageReader implements Observer {
   /** Counts are cumulative: the latest of each stands. */
   #usage(counts: Record<string, unknown> | undefined): void {
     if (counts === undefined) return;
-    const { input, output, cacheRead, cacheWrite } = this.#tokens;
-    this.#tokens = {
-      input: count(counts['input_tokens']) ?? input,
-      output: count(counts['output_tokens']) ?? output,
-      cacheRead: count(counts['cache_read_input_tokens']) ?? cacheRead,
-      cacheWrite: count(counts['cache_creation_input_tokens']) ?? cacheWrite,
-    };
+    this.#tokens = tokensOf(counts, this.#tokens);
+    const { iterations } = counts;
+    if (!Array.isArray(iterations)) return;
+    const made = iterations.slice(0, MAX_ITERATIONS).map(objectOf);
+    this.#compactions = made.flatMap((iteration) => (iteration?.['type'] === 'compaction' ? [tokensOf(iteration, NOTHING)] : []));
   }
+}
+
+function tokensOf(counts: Record<string, unknown>, { input, output, cacheRead, cacheWrite }: usage.Tokens): usage.Tokens {
+  return {
+    input: count(counts['input_tokens']) ?? input,
+    output: count(counts['output_tokens']) ?? output,
+    cacheRead: count(counts['cache_read_input_tokens']) ?? cacheRead,
+    cacheWrite: count(counts['cache_creation_input_tokens']) ?? cacheWrite,
+  };
+}
+
+function plus(a: usage.Tokens, b: usage.Tokens): usage.Tokens {
+  return {
+    input: a.input + b.input,
+    output: a.output + b.output,
+    cacheRead: a.cacheRead + b.cacheRead,
+    cacheWrite: a.cacheWrite + b.cacheWrite,
+  };
 }
 
 const count = (value: unknown): number | undefined =>
