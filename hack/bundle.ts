@@ -48,7 +48,13 @@ async function bundle(
   renameSync(out, done);
 }
 
-const SQLITE = ['package.json', 'lib', 'prebuilds', 'build/Release'].map((part) => `better-sqlite3/${part}`);
+const SQLITE = [
+  'package.json',
+  'lib',
+  `prebuilds/${process.platform}-${process.arch}.node`,
+  `prebuilds/linuxmusl-${process.arch}.node`,
+  'build/Release',
+].map((part) => `better-sqlite3/${part}`);
 /** Terminals for commands: of this machine's platform, as npm installed it. */
 const PTY = `@lydell/node-pty-${process.platform}-${process.arch}`;
 const pages = readdirSync(join(root, 'operator/src/gateway/web')).map((name) => `gateway/web/${name}`);
