@@ -74,6 +74,26 @@ describe('a server behind the proxy', () => {
     expect(await it.use('mcp__reference__echo', { message: 'again' })).toEqual({ text: 'Echo: again', isError: false });
   });
 
+  test('that forgets the session without a word is asked again once, in a new one', async () => {
+    const { it, proxy } = await house();
+    let known = false;
+    let calls = 0;
+    const answers = scriptedHttp((response, id) => {
+      calls += 1;
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: `call ${calls}` }] } }));
+    });
+    proxy.targets.set('forgetful', (request, response) => {
+      known ||= request.headers['mcp-protocol-version'] === undefined; // a client names the version in all but its first request
+      if (known) answers(request, response);
+      else response.writeHead(404).end();
+    });
+    await it.apply(remote('forgetful'));
+    expect((await it.use('mcp__forgetful__try')).text).toBe('call 1');
+    known = false;
+    expect(await it.use('mcp__forgetful__try')).toEqual({ text: 'call 2', isError: false });
+  });
+
   test('that is gone is reported and tried again until it is back', async () => {
     const { it, proxy } = await house();
     const server = await everything();
