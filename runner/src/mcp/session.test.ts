@@ -1,5 +1,6 @@
 /** MCP servers of the real runner process over a real cell. */
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { emulatedModel } from '../providers/anthropic/emulated-model.ts';
 import type { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
@@ -85,5 +86,27 @@ describe('a session with MCP servers', () => {
     await second.ended;
     running.start(other);
     await answered(other, 'big: Interrupted');
+  });
+
+  test('tells the model which tools there are, with the schemas as they came, and which servers are missing, and why', async () => {
+    const model = await emulatedModel();
+    try {
+      const absent = { ...scripted('absent'), command: ['no-such-program'] };
+      const cell = running.cell({ agent: { provider: 'anthropic', mcpServers: [absent, scripted('house')], tools: ['read_file'] } });
+      cell.say('say hello');
+      running.start(cell, ['--proxy', model.proxy.url, '--proxy-token', model.tokenFile]);
+      await answered(cell, 'Hello from the mock.');
+      const body = model.proxy.seen.map((request) => request.body).find((asked) => 'tools' in asked) ?? {};
+      const tools = body['tools'] as { name: string; input_schema: unknown }[];
+      const names = tools.map(({ name }) => name);
+      expect(names).toEqual([...names].sort());
+      expect(names.filter((name) => !name.startsWith('mcp__'))).toEqual(['read_file']); // the agent's list is about its own tools
+      expect(tools.find(({ name }) => name === 'mcp__house__echo')?.input_schema).toEqual({ type: 'object' });
+      expect(JSON.stringify(body['system'])).toContain(
+        '- The MCP server absent cannot be started: no-such-program: there is no such program.',
+      );
+    } finally {
+      await model.close();
+    }
   });
 });
