@@ -1,6 +1,6 @@
 /** Files by which an agent knows who it is, in the folder that all its conversations share. */
 
-import { readSync } from 'node:fs';
+import { readSync, statSync } from 'node:fs';
 import { asText, JailError, type PathJail } from '@dovecote/proto';
 import { toError } from '../lifecycle/exit.ts';
 import type { Log } from '../lifecycle/log.ts';
@@ -28,6 +28,9 @@ export class HomeFiles {
   readonly #alias: string;
   readonly #log: Log;
   readonly #known = new Map<string, Known>();
+  /** Names that were not there when the folder was last changed: most agents have none, and each turn looks. */
+  #missing = new Set<string>();
+  #folder = '';
 
   constructor(jail: PathJail, alias: string, log: Log) {
     this.#jail = jail;
@@ -37,7 +40,11 @@ export class HomeFiles {
 
   /** Those that are there, in a fixed order. */
   read(): readonly HomeFile[] {
-    return NAMES.flatMap((name) => this.#read(name) ?? []);
+    const stat = statSync(this.#jail.realPath(this.#alias), { throwIfNoEntry: false });
+    const folder = `${stat?.ino} ${stat?.mtimeMs}`;
+    if (folder !== this.#folder) this.#missing = new Set();
+    this.#folder = folder;
+    return NAMES.flatMap((name) => (this.#missing.has(name) ? [] : (this.#read(name) ?? [])));
   }
 
   #read(name: string): HomeFile | undefined {
@@ -54,7 +61,10 @@ export class HomeFiles {
         this.#jail.withFile(path, (fd, { size }) => textOf(fd, size)),
       );
     } catch (e) {
-      if (e instanceof JailError && e.reason === 'NotFound') return undefined;
+      if (e instanceof JailError && e.reason === 'NotFound') {
+        this.#missing.add(name);
+        return undefined;
+      }
       if (this.#known.get(name)?.stamp !== stamp)
         this.#log.warn({ err: toError(e), path }, 'a file of the agent cannot be read for its prompt');
       return this.#keep(name, stamp, { text: undefined, leftOut: 0 });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DestinationRow, MessageInRow } from '@dovecote/proto';
@@ -152,6 +152,10 @@ describe('the files that say who the agent is', () => {
     expect(read.read()[0]).toBe(soul);
     writeFileSync(join(folder, 'SOUL.md'), 'short');
     expect(read.read()).toEqual([{ name: 'SOUL.md', text: 'short', leftOut: 0 }]);
+    writeFileSync(join(folder, 'MEMORY.md'), 'new');
+    utimesSync(folder, 1, 1);
+    rmSync(join(folder, 'SOUL.md'));
+    expect(read.read()).toEqual([{ name: 'MEMORY.md', text: 'new', leftOut: 0 }]);
   });
 });
 

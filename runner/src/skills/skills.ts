@@ -101,6 +101,7 @@ interface Folder {
 }
 
 function foldersOf(root: SkillRoot): readonly Folder[] {
+  if (statSync(root.dir, { throwIfNoEntry: false }) === undefined) return [];
   let entries: readonly Dirent[];
   try {
     entries = readdirSync(root.dir, { withFileTypes: true });
