@@ -24,7 +24,10 @@ export const ConditionType = {
   WithinBudget: 'WithinBudget',
   /** On Channel. True: the platform answers us, now. False: it does not; the gateway keeps trying. Absent: no gateway has tried yet. */
   Connected: 'Connected',
-  /** On MessagingGroup and Destination. True: every object it names exists. False: one does not; heals by itself. Absent: not looked up yet. */
+  /**
+   * On MessagingGroup and Destination. True: every object it names exists. False: one does not; heals by itself. Absent: not looked up yet.
+   * On AgentGroup: the same of the ConfigMaps of its skills, without which it answers all the same, so Ready stays; absent: it names none.
+   */
   RefsResolved: 'RefsResolved',
   /** On Session. True: its Pod runs a runner. False: asleep, which is healthy. Unknown: waking or draining. Absent: never woken. */
   Active: 'Active',
@@ -63,7 +66,7 @@ export const Reason = {
   BudgetLow: 'BudgetLow',
   /** WithinBudget=False: it is used up; the message says until when. */
   BudgetExhausted: 'BudgetExhausted',
-  /** RefsResolved=False, Ready=False: an object that is named does not exist. */
+  /** RefsResolved=False, Ready=False (an AgentGroup stays ready): an object that is named does not exist. */
   ReferenceMissing: 'ReferenceMissing',
 
   /** Connected=True. */
