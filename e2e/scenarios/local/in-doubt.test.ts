@@ -1,13 +1,12 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
-import { localStage, PATIENT_MS, slackStage } from '../../harness/stage.ts';
+import { PATIENT_MS, slackStage } from '../../harness/stage.ts';
 import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
 const QUICK = ['--limits', JSON.stringify({ outbox: { backoff: { baseMs: 100, maxMs: 500 } } })];
 const slack = slackStage({ flags: QUICK });
-const web = localStage({ flags: QUICK });
 
 verifies(
   'out/in-doubt',
@@ -62,29 +61,31 @@ verifies(
   'out/files-after-record',
   'an outbox file stays until its delivery is recorded, and goes then, also when the process is killed right between',
   async () => {
-    const house = web.it;
+    const scene = slack.it; // the built-in chat keeps what it was sent
+    const { house } = scene;
     for (const point of ['delivery/after-call-before-record', 'delivery/after-record-before-cleanup'] as const) {
       await house.stop();
-      await house.start(['--crash-at', point]);
-      const chat = house.chat();
-      await chat
-        .send('tool write_file {"path":"a.txt","content":"kept"}\ntool send_file {"path":"a.txt"}\nsay done')
-        .catch(() => undefined);
-      const session = await chat.session();
+      await scene.begin(['--crash-at', point]);
+      const name = `${point.slice(9, 21)}.txt`;
+      const script = `tool write_file {"path":"${name}","content":"kept"}\ntool send_file {"path":"${name}"}\nsay done with ${name}`;
+      await scene.says({ text: script }).catch(() => undefined);
       expect(await house.ended()).toBe('SIGKILL');
+      const session = house.files.sessions()[0] ?? '';
       const outbox = join(house.files.paths(session).out, 'outbox');
       const files = (): string[] =>
         existsSync(outbox)
           ? readdirSync(outbox, { recursive: true })
               .map(String)
-              .filter((name) => name.endsWith('a.txt'))
+              .filter((file) => file.endsWith(name))
           : [];
       expect(files()).toHaveLength(1);
-      expect(house.files.ledger(session)[0]?.state).toBe(point.includes('after-record') ? 'delivered' : 'sending');
-      await house.start();
-      await chat.answer('done');
+      const seq = Number.parseInt(files()[0] ?? '', 10);
+      const state = (): string | undefined => house.files.ledger(session).find((row) => row.seq === seq)?.state;
+      expect(state()).toBe(point.includes('after-record') ? 'delivered' : 'sending');
+      await scene.begin();
+      await until('the answer', async () => (await scene.slack.inChat()).some(({ text }) => text === `done with ${name}`), 60_000);
       await until('the file is gone', () => files().length === 0);
-      expect(house.files.ledger(session).map(({ state }) => state)).toEqual(['delivered', 'delivered']);
+      expect(state()).toBe('delivered');
     }
   },
   PATIENT_MS,
