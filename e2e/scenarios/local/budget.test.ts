@@ -69,10 +69,10 @@ verifies(
     expect(chat.answers().filter((text) => text.includes('of its budget for'))).toHaveLength(1);
     expect(chat.answers().join()).not.toContain('heard third');
 
-    await house.stop();
+    await house.stop('SIGKILL');
     house.declare(manifests({ tokens: 1_000_000, cost: '1', prices: [{ model: 'claude', input: '3', output: '15' }] }));
     await house.start();
-    // What was used before it had a price costs nothing; the ledger itself went through the restart.
+    // What was used before it had a price costs nothing; the ledger itself went through the kill.
     expect((await usageOf(house)).reduce((total, { tokens }) => total + (tokens?.input ?? 0), 0)).toBe(4_603);
     await chat.ask('fourth', 'heard fourth');
     await until('it is counted, and priced', async () => (await usageOf(house)).some(({ cost }) => cost > 0));
