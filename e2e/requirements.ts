@@ -426,7 +426,7 @@ export const requirements: readonly Requirement[] = [
     id: 'gov/budget',
     behaviour: 'tokens and cost per agent and period; warning at 80 %, stop at 100 %, said in the chat',
     from: 'F',
-    claimed: 'local',
+    claimed: 'both',
   },
   { id: 'sched/tasks', behaviour: 'once, cron with time zone, pause, resume, cancel, update recomputes', from: 'S1' },
   {
@@ -719,7 +719,7 @@ export const requirements: readonly Requirement[] = [
     from: 'F',
     claimed: 'cluster',
   },
-  { id: 'sec/egress', behaviour: 'default deny, only DNS, delivery and proxy; hosts allow-listed', from: 'F', claimed: 'local' },
+  { id: 'sec/egress', behaviour: 'default deny, only DNS, delivery and proxy; hosts allow-listed', from: 'F', claimed: 'both' },
   { id: 'sec/least-rbac', behaviour: 'Roles per role, no wildcard, secrets by name', from: 'F', claimed: 'cluster' },
   { id: 'sec/webhook', behaviour: 'raw-body signatures, replay window, size and rate limits', from: 'S0', claimed: 'both' },
   { id: 'sec/fuzz', behaviour: 'webhook, envelope and cell readers fuzzed: no crash, no leak', from: 'F' },
