@@ -68,6 +68,19 @@ describe('the demo provider', () => {
     expect(await textOf('recall')).toBe('I remember nothing.');
   });
 
+  test('streams what its answer will be', async () => {
+    let streamed = '';
+    let answer = '';
+    for await (const event of make().stream(request([user('say one\nremember two\nstream slowly three four\nrecall')]), {
+      signal: new AbortController().signal,
+    })) {
+      if (event.type === 'text') streamed += event.text;
+      if (event.type === 'answer') answer = event.blocks.map((block) => (block.type === 'text' ? block.text : '')).join('');
+    }
+    expect(streamed).toBe(answer);
+    expect(answer.split('\n')).toHaveLength(4);
+  });
+
   test('thinks, and reports the figures that it is told to', async () => {
     const answer = await answerOf(make(), request([user('think hm\nusage {"inputTokens":9,"cacheReadTokens":4}\nsay done')]));
     expect(answer.blocks).toEqual([

@@ -43,13 +43,11 @@ export class DemoProvider implements Provider {
     for (const operation of operations) {
       switch (operation.op) {
         case 'say':
-          said.push(operation.text.replaceAll('{result}', lastResult));
-          yield { type: 'text', text: said.at(-1) ?? '' };
+          yield piece(said, operation.text.replaceAll('{result}', lastResult));
           break;
         case 'echo':
           echoed = true;
-          said.push(`You said: ${operation.text}`);
-          yield { type: 'text', text: said.at(-1) ?? '' };
+          yield piece(said, `You said: ${operation.text}`);
           break;
         case 'think':
           thought.push(operation.text);
@@ -61,12 +59,13 @@ export class DemoProvider implements Provider {
         case 'title':
           break; // what the conversation is called when somebody asks for it
         case 'remember':
-          said.push(`I will remember: ${operation.text}`);
+          yield piece(said, `I will remember: ${operation.text}`);
           break;
         case 'recall':
-          said.push(recall(request.messages));
+          yield piece(said, recall(request.messages));
           break;
         case 'stream':
+          if (said.length > 0) yield { type: 'text', text: '\n' };
           for (const word of operation.text.split(/(?<= )/)) {
             await this.#deps.clock.sleep(WORD_MS, signal);
             yield { type: 'text', text: word };
@@ -103,6 +102,12 @@ export class DemoProvider implements Provider {
     if (echoed) said.push(`\n${SUFFIX}`);
     yield answer(request, { said, thought, usage });
   }
+}
+
+/** Adds a line to the answer; what is streamed reads as the answer will. */
+function piece(said: string[], line: string): ProviderEvent {
+  said.push(line);
+  return { type: 'text', text: said.length === 1 ? line : `\n${line}` };
 }
 
 /**
