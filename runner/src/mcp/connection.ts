@@ -1,6 +1,6 @@
 /**
- * One conversation with one server, from initialize to its end. Imports the SDK: loaded only once an agent has a server, since
- * it is a third of the runner's start-up time.
+ * One conversation with one server, from initialize to its end. Imports the SDK, and so is loaded only once an agent has a server:
+ * others pay neither its time nor its memory.
  */
 import { pathToFileURL } from 'node:url';
 import type { McpServerConfig } from '@dovecote/proto';
@@ -32,6 +32,9 @@ const LIMITS: ConnectionLimits = { startMs: 60_000, pingMs: 10_000 };
 const MAX_CALL_MS = 3_600_000;
 const GOODBYE_MS = 1_000;
 const LIST_WAIT_MS = 2_000;
+/** A server that announces change upon change is listed no more often, ms. */
+const LIST_PAUSE_MS = 1_000;
+const MAX_ANSWER_CHARS = 4_000;
 const MAX_PAGES = 64;
 const MAX_LOGGED_ERRORS = 20;
 const TOLD_TO_END = 'was told to end';
@@ -65,15 +68,19 @@ export interface CallOptions {
   readonly onProgress: () => void;
 }
 
-/** The server ended, or its answer did not come. `neverRan`: it may be sent again without doing anything twice. */
+/**
+ * Why there is no result: a clause that begins with a verb. `refused`: by the server itself, in its own words. `neverRan`: it may be sent
+ * again without doing anything twice. `unknown`: the server ended, or its answer did not come.
+ */
 export class CallError extends Error {
   override readonly name = 'CallError';
-  readonly neverRan: boolean;
-  constructor(clause: string, neverRan: boolean, options: ErrorOptions) {
+  readonly outcome: CallOutcome;
+  constructor(clause: string, outcome: CallOutcome, options: ErrorOptions) {
     super(clause, options);
-    this.neverRan = neverRan;
+    this.outcome = outcome;
   }
 }
+export type CallOutcome = 'refused' | 'neverRan' | 'unknown';
 
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -168,9 +175,10 @@ export class Connection {
       return result;
     } catch (e) {
       signal.throwIfAborted();
+      if (answered(e)) throw new CallError(`answered: ${quoted(toError(e).message, MAX_ANSWER_CHARS)}`, 'refused', { cause: e });
       const over = this.#ended;
-      if (over === undefined && !answered(e)) this.#check(e);
-      throw new CallError(over ?? clauseOf(e, 'answer'), neverRan(e), { cause: e });
+      if (over === undefined) this.#check(e);
+      throw new CallError(over ?? clauseOf(e, 'answer'), neverRan(e) ? 'neverRan' : 'unknown', { cause: e });
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
@@ -229,6 +237,11 @@ export class Connection {
         this.#options.log.warn({ reason: clauseOf(e, 'list its tools') }, 'the tools of an MCP server changed, but were not listed again');
         this.#check(e);
       }
+      if (this.#listAgain)
+        await this.#atMost(
+          LIST_PAUSE_MS,
+          this.ended.then(() => {}),
+        );
     }
   }
 

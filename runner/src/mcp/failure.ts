@@ -13,10 +13,10 @@ export class NotDeliveredError extends Error {
 const MAX_CHARS = 300;
 
 /** What a server wrote, as part of one sentence of ours; without the credentials that a URL in it may hold. */
-export function quoted(text: string): string {
+export function quoted(text: string, maxChars = MAX_CHARS): string {
   const line = stripVTControlCharacters(text)
     .replace(/:\/\/[^\s/@]*@/g, '://…@')
     .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
     .trim();
-  return line.length <= MAX_CHARS ? line : `${line.slice(0, MAX_CHARS)}…`;
+  return line.length <= maxChars ? line : `${line.slice(0, maxChars)}…`;
 }

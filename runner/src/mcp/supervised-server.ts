@@ -5,7 +5,7 @@ import { toError } from '../lifecycle/exit.ts';
 import type { Log } from '../lifecycle/log.ts';
 import type { Random } from '../lifecycle/random.ts';
 import { ToolError } from '../tools/tool.ts';
-import type { Connection, ConnectionLimits, Reach } from './connection.ts';
+import type { CallOutcome, Connection, ConnectionLimits, Reach } from './connection.ts';
 import type { ToolList } from './listed-tools.ts';
 import type { CallResult } from './render-result.ts';
 
@@ -15,6 +15,13 @@ const MAX_BACKOFF_MS = 300_000;
 const STABLE_MS = 60_000;
 /** How long a call waits for a server that is just being started again, ms. */
 export const CALL_WAIT_MS = 15_000;
+
+/** What the model must know before it calls again. */
+const EFFECT: Readonly<Record<CallOutcome, string>> = {
+  refused: '',
+  neverRan: '. The call was not made.',
+  unknown: '. Whether the call had an effect is not known.',
+};
 
 export interface SupervisorDeps {
   readonly reach: Reach;
@@ -92,16 +99,13 @@ export class SupervisedServer {
         return await connection.call(tool, args, options);
       } catch (e) {
         options.signal.throwIfAborted();
-        const { neverRan = false } = e as { neverRan?: boolean };
-        if (neverRan && tries === 1) {
+        const { outcome = 'unknown' } = e as { outcome?: CallOutcome };
+        if (outcome === 'neverRan' && tries === 1) {
           // That connection is over, or will be found to be: the next try is for the one after it.
           if (this.#connection === connection) await this.#soon(this.#over.promise, options.signal);
           continue;
         }
-        throw new ToolError(
-          `The MCP server ${this.name} ${toError(e).message}. ${neverRan ? 'The call was not made.' : 'Whether the call had an effect is not known.'}`,
-          { cause: e },
-        );
+        throw new ToolError(`The MCP server ${this.name} ${toError(e).message}${EFFECT[outcome]}`, { cause: e });
       }
     }
   }

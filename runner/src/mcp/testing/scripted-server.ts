@@ -27,6 +27,7 @@ const tool = (name: string, more: object = {}): object => ({ name, description: 
 const asked = new Map<number, Message['id']>();
 const cancelled: number[] = [];
 let changed = false;
+let listings = 0;
 
 function tools(): object[] {
   if (mode === 'broken-tools')
@@ -54,6 +55,7 @@ function tools(): object[] {
     'change',
     'slow',
     'cancelled',
+    'listings',
     'ask',
     'processes',
     'surroundings',
@@ -108,6 +110,7 @@ const calls: Record<string, (id: Message['id'], args: Record<string, unknown>, m
     }
     answer(id, 'slow but done');
   },
+  listings: (id) => answer(id, String(listings)),
   cancelled: (id) => answer(id, JSON.stringify(cancelled)),
   ask: (id, args) => {
     const own = 1000 + asked.size;
@@ -156,7 +159,9 @@ function onMessage(message: Message): void {
       });
       return;
     case 'tools/list':
+      listings += 1;
       write({ id, result: { tools: tools() } });
+      if (mode === 'storm') write({ method: 'notifications/tools/list_changed' });
       return;
     case 'notifications/cancelled':
       if (params?.requestId !== undefined) cancelled.push(params.requestId);
