@@ -330,7 +330,7 @@ export const requirements: readonly Requirement[] = [
     from: 'S0',
     claimed: 'local',
   },
-  { id: 'tool/web-fetch', behaviour: "through the proxy's allow-list", from: 'N' },
+  { id: 'tool/web-fetch', behaviour: "through the proxy's allow-list", from: 'N', claimed: 'local' },
   {
     id: 'tool/memory',
     behaviour: "files under /agent/memory shared by the agent's sessions with atomic, conflict-checked writes",
