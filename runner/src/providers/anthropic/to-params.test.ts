@@ -173,7 +173,8 @@ describe('a request', () => {
 
   test('begins with what a person said, leaves out what the API refuses, and takes ids and thinking of other providers', () => {
     const messages: TranscriptMessage[] = [
-      { role: 'assistant', turn: 't0', blocks: [{ type: 'text', text: 'cut off here' }] },
+      { role: 'assistant', turn: 't0', blocks: [{ type: 'tool_use', id: 'cut off', name: 'glob', input: {} }] },
+      { role: 'tool', turn: 't0', blocks: [{ type: 'tool_result', toolUseId: 'cut off', text: 'of a call before' }] },
       user('hello'),
       {
         role: 'assistant',
@@ -189,7 +190,7 @@ describe('a request', () => {
       user('and now?'),
     ];
     expect(build(request(messages)).messages).toMatchObject([
-      { role: 'user', content: [{ type: 'text' }] },
+      { role: 'user', content: [{ type: 'text', text: '[A tool answered: of a call before]' }, { type: 'text' }] },
       { role: 'assistant', content: [{ type: 'tool_use', id: 'demo_1_2', input: { malformed: ['no', 'object'] } }] },
       { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'demo_1_2', content: '' }, { type: 'text' }] },
     ]);
@@ -216,7 +217,7 @@ describe('a request', () => {
     expect(params.messages).toMatchObject([
       { role: 'user' },
       { role: 'assistant', content: [{ type: 'text', text: '[Called glob with {"a":1}]' }] },
-      { role: 'user', content: [{ type: 'text', text: '[It answered: x.txt]' }] },
+      { role: 'user', content: [{ type: 'text', text: '[A tool answered: x.txt]' }] },
     ]);
   });
 });

@@ -89,21 +89,22 @@ function toMessages(all: readonly TranscriptMessage[], options: MessagesOptions)
   const messages = fromLastSummary(all);
   const show = options.show ?? shownFiles(messages, options.files);
   const built: Message[] = [];
+  const called = new Set<string>();
   for (const message of messages) {
-    let begun = message.role !== 'assistant'; // each answer of the model is a message, and all between two of them is one
     for (const block of message.blocks) {
       const content = toContent(block, options, show);
       if (content === undefined) continue;
       // A summary that this request cannot carry as such comes as words of ours, not of the model's.
       const role = message.role === 'assistant' && !(isSummary(block) && !options.compacts) ? 'assistant' : 'user';
+      // A conversation cut inside: the first message must be a user's, or a summary of what was before.
+      if (built.length === 0 && role === 'assistant' && content.type !== 'compaction') continue;
+      if (content.type === 'tool_use') called.add(content.id);
+      const sent = block.type === 'tool_result' && !called.has(toolId(block.toolUseId)) ? resultInWords(block.text) : content;
       const last = built.at(-1);
-      if (last?.role === role && (begun || role === 'user')) last.content.push(content);
-      else built.push({ role, content: [content] });
-      if (role === 'assistant') begun = true;
+      if (last?.role === role) last.content.push(sent);
+      else built.push({ role, content: [sent] });
     }
   }
-  // A conversation cut inside: the first message must be a user's, or a summary of what was before.
-  while (built[0]?.role === 'assistant' && built[0].content[0]?.type !== 'compaction') built.shift();
   return built;
 }
 
@@ -141,7 +142,7 @@ function toContent(block: Block, options: MessagesOptions, show: (attachment: At
         : { type: 'tool_use', id: toolId(block.id), name: block.name, input: inputObject(block.input) };
     case 'tool_result':
       return options.toolsAsText
-        ? { type: 'text', text: `[It answered: ${block.text}]` }
+        ? resultInWords(block.text)
         : {
             type: 'tool_result',
             tool_use_id: toolId(block.toolUseId),
@@ -160,6 +161,11 @@ function toContent(block: Block, options: MessagesOptions, show: (attachment: At
 
 function typeOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
+}
+
+/** The API refuses a result whose call is not in the request. */
+function resultInWords(text: string): Content {
+  return { type: 'text', text: `[A tool answered: ${text}]` };
 }
 
 /** The API wants an object back, also for input that was none. */
