@@ -284,6 +284,32 @@ describe('a budget', () => {
     expect(await bench.metric('dovecote_proxy_unadmitted_total')).toBe(1);
   });
 
+  test('hears of every end when delivery is back, but for those that no longer fit into the queue, which are counted', async () => {
+    await bench.close();
+    bench = await createProxyBench({ limits: { unfinished: 3 } });
+    const url = await bench.upstream((_incoming, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end('{"usage":{"input_tokens":1}}');
+    });
+    bench.agent(anthropic(url));
+    let away = true;
+    bench.ledger.take = () => {
+      if (away) throw new StatusError(status.UNAVAILABLE, 'it restarts');
+    };
+    for (let i = 0; i < 5; i++) await (await post()).text();
+    await until(async () => (await bench.metric('dovecote_proxy_usage_lost_total')) === 2, 'what is lost');
+    expect(await bench.metric('dovecote_proxy_usage_pending')).toBe(3);
+    away = false;
+    await until(() => bench.ledger.finished.length === 3, 'the ends told');
+    await until(async () => (await bench.metric('dovecote_proxy_usage_pending')) === 0, 'an empty queue');
+    expect(bench.ledger.finished.map(({ requestId }) => requestId).sort()).toEqual(
+      bench.ledger.admitted
+        .slice(0, 3)
+        .map(({ requestId }) => requestId)
+        .sort(),
+    );
+  });
+
   test('does not concern what costs nothing', async () => {
     const url = await bench.upstream((_incoming, response) => response.end('{}'));
     bench.agent({ ...anthropic(url), budget: { tokens: 1 } });

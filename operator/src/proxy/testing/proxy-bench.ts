@@ -16,6 +16,8 @@ export interface ScriptedLedger {
   readonly finished: usage.FinishRequest[];
   /** instead of letting everything in; a StatusError is its failure */
   answer: () => usage.AdmitResponse;
+  /** throws what telling an end fails with */
+  take: () => void;
 }
 
 export interface ProxyBench {
@@ -41,6 +43,7 @@ export async function createProxyBench(deps: Partial<ProxyDeps> = {}): Promise<P
     admitted: [],
     finished: [],
     answer: () => ({ admitted: true, sentence: '', retryAtMs: 0 }),
+    take: () => {},
   };
   const delivery = new Server();
   const unexpected = (): void => {};
@@ -51,6 +54,7 @@ export async function createProxyBench(deps: Partial<ProxyDeps> = {}): Promise<P
       return answer;
     }, unexpected),
     finish: handleUnary(async (request: usage.FinishRequest) => {
+      ledger.take();
       ledger.finished.push(request);
       return {};
     }, unexpected),
