@@ -42,6 +42,9 @@ interface Route {
   serve(exchange: Exchange, caller: SessionCaller): Promise<number>;
 }
 
+/** A request that was cut is over in a moment. */
+const CUT_MS = 5_000;
+
 /** Answers with the address it listens on. */
 export async function serveProxy(deps: ServerDeps): Promise<{ readonly address: string; close(): Promise<void> }> {
   const { log, metrics, limits, clock } = deps;
@@ -160,6 +163,7 @@ export async function serveProxy(deps: ServerDeps): Promise<{ readonly address: 
       server.closeAllConnections();
       for (const client of tunnels) client.destroy(); // the server counts them no more
       await closed;
+      await open.drained(CUT_MS); // what was cut tells its usage before the ledger closes
     },
   };
 }
