@@ -88,6 +88,18 @@ describe('read_file', () => {
     expect((await use('read_file', { path: 'pipe' })).text).toContain('not a regular file');
   });
 
+  test('refuses a file beyond all measure, and so do the tools that change or search one', async () => {
+    await use('exec', { command: 'truncate -s 3G huge; printf "needle\\377" > invalid' });
+    expect(await use('read_file', { path: 'huge' })).toEqual({
+      isError: true,
+      text: expect.stringContaining('has 3221225472 bytes, more than'),
+    });
+    expect((await use('edit_file', { path: 'huge', old_text: 'a', new_text: 'b' })).text).toContain('more than');
+    expect((await use('send_file', { path: 'huge' })).text).toContain('can be sent');
+    expect((await use('edit_file', { path: 'invalid', old_text: 'needle', new_text: 'b' })).text).toContain('binary');
+    expect((await use('grep', { pattern: 'needle' })).text).toBe('No line matches.');
+  });
+
   test('reads attachments, which are read-only', async () => {
     mkdirSync(join(cell.in, 'attachments', '4'), { recursive: true });
     writeFileSync(join(cell.in, 'attachments', '4', 'note.txt'), 'hi');
