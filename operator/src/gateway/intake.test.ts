@@ -22,6 +22,8 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
   gateway: TestGateway;
   caches: HandCaches;
   receive: (...events: Partial<IncomingMessage>[]) => ReturnType<GatewayContext['receive']>;
+  /** A file ahead of its message. */
+  stage: (attachment: IncomingAttachment) => ReturnType<GatewayContext['stage']>;
   /** Presses that option of the question 5. */
   press: (option: number) => ReturnType<GatewayContext['receive']>;
 }> {
@@ -51,6 +53,7 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
       const pointer = { session: ASKING, questionSeq: 5, option };
       return given.receive('web', [localAnswer({ channel: 'web', chat: 'chat', id: 'p', sender: 'alice', pointer, pressedAtMs: 0 })]);
     },
+    stage: (file) => given.stage('web', scriptedMessage('web', {}), file),
     receive: (...events) =>
       given.receive(
         'web',
@@ -164,6 +167,41 @@ test('an answer that delivery refuses for good is dropped with its sentence: a p
   const [receipt] = await press(1);
   expect(receipt?.drops).toMatchObject([{ reason: 'InboxRefused', detail: expect.stringContaining('sender_name') }]);
   expect(gateway.inbox.drops).toMatchObject([{ reason: 'InboxRefused' }]);
+});
+
+describe('a file that comes ahead of its message', () => {
+  test('goes to every agent of the chat, though it can be read once, and each gets its own with the message', async () => {
+    const { gateway, caches, receive, stage } = await start();
+    const agents = [{ agentGroupRef: 'helper' }, { agentGroupRef: 'other' }];
+    caches.agentGroups.set(agentGroup('other'));
+    caches.messagingGroups.set(messagingGroup('any', { channelRef: 'web', chatClass: 'Any', unknownSenders: 'Public', agents }));
+    let opened = 0;
+    const file = attachment('a.bin', 4, 100_000);
+    const staged = await stage({
+      ...file,
+      open: (signal) => {
+        opened += 1;
+        return file.open(signal);
+      },
+    });
+    expect([opened, gateway.inbox.staged.map(({ bytes }) => bytes)]).toEqual([1, [400_000, 400_000]]);
+    const never = (): Promise<never> => Promise.reject(new Error('it must not be fetched again'));
+    await receive({ eventId: '1', attachments: [{ ...file, sizeBytes: 400_000, open: never, staged }] });
+    const named = gateway.inbox.enqueued.map(({ agentGroup: to, event }) => [to, event?.attachments[0]?.stagedId]);
+    expect(named.sort()).toEqual(staged.map((one) => [one.agentGroup, one.stagedId]).sort());
+  });
+
+  test('too large a one is refused with a sentence, and one that was staged for another agent is a sentence in the event', async () => {
+    const { gateway, caches, receive, stage } = await start();
+    caches.channels.set(channel('web', { type: 'local', maxAttachmentBytes: '1Ki' }));
+    await expect(stage(attachment('a.bin', 2, 1_000))).rejects.toThrow('"a.bin" was not taken: it is larger than the limit of 0 MiB');
+    const staged = [{ agentGroup: 'stranger', shard: '0', stagedId: 'x' }];
+    await receive({ eventId: '1', attachments: [attachment('b.bin', 1, 10, { staged })] });
+    expect(gateway.inbox.enqueued[0]?.event).toMatchObject({
+      attachments: [],
+      attachmentErrors: ['"b.bin" was not taken: it was not sent to this agent; send it again'],
+    });
+  });
 });
 
 describe('attachments', () => {

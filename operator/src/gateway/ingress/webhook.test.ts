@@ -1,7 +1,10 @@
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { systemClock } from '../../lib/clock.ts';
 import { StatusError } from '../../lib/grpc.ts';
+import type { GatewayPlugin } from '../start.ts';
 import { eventually } from '../testing/eventually.ts';
 import { agentGroup, channel, handCaches, messagingGroup } from '../testing/objects.ts';
 import { type ScriptedChannel, scriptedChannel } from '../testing/scripted-channel.ts';
@@ -275,4 +278,33 @@ describe('several agents', () => {
     expect(gateway.inbox.enqueued.map(({ agentGroup: name }) => name)).toEqual(['second', 'helper']);
     expect(gateway.inbox.duplicates).toBe(1);
   });
+});
+
+test('a body that never ends does not keep its connection, but that of a file may take its time', async () => {
+  // Half a minute is over at once.
+  const hasty = { ...systemClock, sleep: (ms: number, signal: AbortSignal) => systemClock.sleep(ms === 30_000 ? 20 : ms, signal) };
+  const upload: GatewayPlugin = (app) => {
+    app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+    app.put('/slow', { config: { slowBody: true } }, async (given) => {
+      let bytes = 0;
+      for await (const chunk of given.body as AsyncIterable<Buffer>) bytes += chunk.length;
+      return { bytes };
+    });
+  };
+  const gateway = await started({ clock: hasty, plugins: [upload] });
+  const begin = (method: string, path: string): ReturnType<typeof request> => {
+    const call = request(`${gateway.http}${path}`, {
+      method,
+      headers: { 'content-type': 'application/octet-stream', 'content-length': 4 },
+    });
+    call.on('error', () => {});
+    call.write('ab');
+    return call;
+  };
+  const file = begin('PUT', '/slow');
+  const answered = new Promise<IncomingMessage>((resolve) => file.once('response', resolve));
+  const never = begin('POST', '/channels/team');
+  await new Promise((resolve) => never.once('close', resolve));
+  file.end('cd');
+  expect(await text(await answered)).toBe('{"bytes":4}');
 });
