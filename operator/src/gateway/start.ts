@@ -164,13 +164,13 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     forceCloseConnections: 'idle',
   });
   // A caller that sends its body a byte a minute holds no connection longer than this.
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
     const { raw, headers } = request;
     const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
     if (!hasBody || raw.complete || request.routeOptions.config.slowBody === true) return;
     const ended = new AbortController();
     raw.once('end', () => ended.abort());
-    raw.once('close', () => ended.abort());
+    reply.raw.once('close', () => ended.abort()); // answered unread, or the caller is gone
     clock.sleep(BODY_MS, ended.signal).then(
       () => {
         if (!raw.complete) raw.destroy();
