@@ -24,6 +24,13 @@ const TAIL =
 
 /** Streams: how many at once; each takes about two seconds. */
 export async function proxyCost(samples: number, streams: number): Promise<Result[]> {
+  return [
+    ...(await ofAgent('with a budget', { tokens: 1_000_000_000 }, samples, streams)),
+    ...(await ofAgent('without', undefined, samples, streams)),
+  ];
+}
+
+async function ofAgent(which: string, budget: { tokens: number } | undefined, samples: number, streams: number): Promise<Result[]> {
   const upstream = createServer((incoming, response) => {
     const slow = incoming.headers['anthropic-beta'] === 'slow';
     incoming.resume();
@@ -46,7 +53,7 @@ export async function proxyCost(samples: number, streams: number): Promise<Resul
       ...secret('anthropic', { 'api-key': 'bench' }),
       ...manifest('AgentGroup', 'assistant', {
         provider: { type: 'anthropic', anthropic: { baseURL: direct, credentialsRef: { name: 'anthropic' } } },
-        budget: { tokens: 1_000_000_000 },
+        ...(budget !== undefined && { budget }),
       }),
     },
   });
@@ -88,17 +95,17 @@ export async function proxyCost(samples: number, streams: number): Promise<Resul
     const answers = await Promise.all(Array.from({ length: streams }, (_, n) => call(through(n).url, { ...through(n).headers, ...slow })));
     const whole = answers.filter((text) => text === HEAD + WORD.repeat(20) + TAIL).length;
     return [
-      summarise('model request: directly', 'ms', straight),
-      summarise('model request: through the proxy', 'ms', proxied),
-      summarise('model request: through the proxy, unmetered (token count)', 'ms', unmetered),
+      summarise(`model request, ${which}: directly`, 'ms', straight),
+      summarise(`model request, ${which}: through the proxy`, 'ms', proxied),
+      summarise(`model request, ${which}: through the proxy, unmetered (token count)`, 'ms', unmetered),
       summarise(
-        'model request: the proxy adds',
+        `model request, ${which}: the proxy adds`,
         'ms',
         proxied.map((ms, n) => ms - (straight[n] ?? 0)),
       ),
-      summarise('model request: ratio of the two', 'ratio', [percentile(proxied, 0.5) / percentile(straight, 0.5)]),
-      summarise(`${streams} streams of 2 s at once: whole`, 'streams', [whole]),
-      summarise(`${streams} streams of 2 s at once: until the last has ended`, 'ms', [performance.now() - began]),
+      summarise(`model request, ${which}: ratio of the two`, 'ratio', [percentile(proxied, 0.5) / percentile(straight, 0.5)]),
+      summarise(`${streams} streams of 2 s at once, ${which}: whole`, 'streams', [whole]),
+      summarise(`${streams} streams of 2 s at once, ${which}: until the last has ended`, 'ms', [performance.now() - began]),
     ];
   } finally {
     await agent.destroy();

@@ -111,7 +111,7 @@ describe('a request to the model', () => {
       await bodyOf(incoming);
       kinds.shift()?.(response);
     });
-    bench.agent({ ...anthropic(url), model: 'claude' });
+    bench.agent({ ...anthropic(url), model: 'claude', budget: { tokens: 1_000_000 } });
     expect(await (await post()).text()).toBe(START + DELTA + END);
     expect((await (await post()).json()) as object).toMatchObject({ model: 'claude-2' });
     const refused = await post();
@@ -281,7 +281,7 @@ describe('a budget', () => {
     bench.ledger.answer = answer;
     await until(() => bench.ledger.finished.length === 1, 'the end told');
     expect(bench.ledger.finished[0]?.tokens).toMatchObject({ input: 1 });
-    expect(await bench.metric('dovecote_proxy_unadmitted_total')).toBe(1);
+    await until(async () => (await bench.metric('dovecote_proxy_unadmitted_total')) === 1, 'the count');
   });
 
   test('hears of every end when delivery is back, but for those that no longer fit into the queue, which are counted', async () => {
