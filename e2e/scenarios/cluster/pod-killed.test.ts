@@ -79,10 +79,10 @@ else {
 clusterVerifies('kube/pod-killed', 'a runner that exceeds its memory limit shows as OOMKilled', async (scenario) => {
   const agent = scenario.name('agent');
   // Less than a runner needs to start.
-  await scenario.agent({ resources: { limits: { memory: '32Mi' }, requests: { memory: '16Mi' } } }, agent);
+  await scenario.agent({ resources: { limits: { memory: '20Mi' }, requests: { memory: '16Mi' } } }, agent);
   const { slack } = await scenario.slackChat(agent);
   await slack.say('hello');
   const { name } = (await sessionOf(agent)).metadata;
   const session = await untilObject('session', name, 'says OOMKilled', (object) => conditionOf(object, 'Ready')?.reason === 'OOMKilled');
-  expect(conditionOf(session, 'Ready')).toMatchObject({ status: 'False', message: expect.stringContaining('its limit of 32Mi') });
+  expect(conditionOf(session, 'Ready')).toMatchObject({ status: 'False', message: expect.stringContaining('its limit of 20Mi') });
 });
