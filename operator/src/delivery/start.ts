@@ -32,6 +32,7 @@ import { Drops } from './inbox/drops.ts';
 import { CommitLine } from './inbox/group-commit.ts';
 import { Inbox, type InboxDeps } from './inbox/inbox.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { runLoops } from './loops.ts';
 import { createDeliveryMetrics } from './metrics.ts';
 import { answeredChat, parseLane } from './outbox/address.ts';
 import { createOutbox } from './outbox/outbox.ts';
@@ -50,9 +51,8 @@ import type { Writing } from './sessions/watch.ts';
 import { Feed } from './shard/feed.ts';
 import { openIndex } from './shard/index-db.ts';
 import { lockShard } from './shard/lock.ts';
-import { Quota } from './shard/quota.ts';
+import { VolumePressure } from './shard/pressure.ts';
 import { rebuildIndex } from './shard/rebuild.ts';
-import { VolumeSpace } from './shard/space.ts';
 import { StorageReports } from './shard/storage-reports.ts';
 import { Sweep } from './sweep/sweep.ts';
 import { BudgetReports } from './usage/budget-reports.ts';
@@ -60,7 +60,6 @@ import { UsageLedger } from './usage/ledger.ts';
 import { Usage } from './usage/usage.ts';
 import { openUsageFile } from './usage/usage-file.ts';
 import { Wake } from './wake/wake.ts';
-import { whoWaits } from './wake/who-waits.ts';
 
 export interface DeliveryDeps {
   readonly store: ResourceStore;
@@ -99,9 +98,6 @@ export interface Delivery {
 
 /** All gateways behind one name take turns; one that is gone is left out. */
 const ROUND_ROBIN = { 'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }) };
-/** A volume that stays full is relieved of the next one after this long. */
-const RELIEVE_AGAIN_MS = 30_000;
-
 /** Takes the shard, makes sense of what is there, serves. Throws one sentence when another process has the shard. */
 export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
   const { store, shard, root, clock, random, registry, reached } = deps;
@@ -279,40 +275,23 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       unfinishedTurn: (session) => hasUnfinishedTurn(cells.open(session)),
       notice: (session, notice) => outbox.notice(session, notice),
     });
-    const drainAndTell = (session: string, reason: string, text: string | undefined): void => {
-      wake.putToSleep(session, reason);
-      if (text === undefined) return;
-      background.run('notice', session, async () => {
-        const whom = whoWaits(cells.open(session));
-        if (whom === undefined) return;
-        const { seq, ...chat } = whom;
-        await outbox.notice(session, { id: `storage/${reason}/${seq}/${Math.floor(clock.now() / 60_000)}`, ...chat, text });
-      });
-    };
-    const quota = new Quota({ cells, index, storage, agentGroups: resources.agentGroups, log, drainAndTell });
-    const heldFor = (reason: string): string[] =>
-      resources.sessions.list().flatMap(({ metadata: { name } }) => (storage.current(name).reason === reason ? [name] : []));
-    let relievedAt = 0;
-    const relieve = (): void => {
-      relievedAt = clock.now();
-      background.run('relieve', '', async (signal) => {
-        const session = await quota.relieve(wake.awake(), signal);
-        if (session !== undefined) log.error({ session }, 'volume is full, the session that grew fastest is drained');
-      });
-    };
-    const space = new VolumeSpace({
+    const pressure = new VolumePressure({
       root,
-      reserveBytes: limits.reserveBytes,
-      lowSpaceBytes: limits.lowSpaceBytes,
+      cells,
+      index,
+      storage,
+      sessions: resources.sessions,
+      agentGroups: resources.agentGroups,
+      wake,
+      outbox,
+      background,
+      limits,
+      clock,
       log,
-      freeBytesGauge: metrics.freeBytes,
+      metrics,
       ...(deps.freeBytes !== undefined && { freeBytes: deps.freeBytes }),
-      onChange: (full) => {
-        metrics.full.set(full ? 1 : 0);
-        if (full) relieve();
-        else for (const session of heldFor('VolumeFull')) storage.clear(session, 'VolumeFull');
-      },
     });
+    const { space } = pressure;
     const maxAttachmentBytes = (channel: string | null): number => {
       const size = channel === null ? undefined : resources.channels.get(channel)?.spec.maxAttachmentBytes;
       return size === undefined ? limits.defaultAttachmentBytes : byteCount(size);
@@ -452,44 +431,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     });
     undo.push(() => server.close());
 
-    tasks.run('previews', (signal) => stoppable(previews.run(signal), signal));
-    tasks.run('typing', (signal) => stoppable(typing.run(signal), signal));
-    let looks = 0;
-    tasks.run('tick', async (signal) => {
-      for (;;) {
-        for (const session of wake.awake()) background.run('read', session, () => read(session));
-        wake.tick();
-        // Nobody writes while all sleep: then once a minute is enough.
-        if (looks % 60 === 0 || space.full || wake.awake().length > 0) background.run('space', '', () => space.check());
-        if (space.full && clock.now() - relievedAt >= RELIEVE_AGAIN_MS) relieve();
-        looks += 1;
-        await stoppable(clock.sleep(limits.pollMs, signal));
-        if (signal.aborted) return;
-      }
-    });
-    tasks.run('measure', async (signal) => {
-      for (;;) {
-        await stoppable(clock.sleep(limits.measureMs, signal));
-        if (signal.aborted) return;
-        await stoppable(quota.check([...new Set([...wake.awake(), ...heldFor('QuotaExceeded')])], signal), signal);
-      }
-    });
-    tasks.run('search', (signal) => search.run(signal));
-    tasks.run('sweep', async (signal) => {
-      await stoppable(
-        sweep.each('resume', signal, async (session) => {
-          await outbox.resume(session);
-          previews.resume(session);
-        }),
-        signal,
-      );
-      for (;;) {
-        await stoppable(sweep.run(signal), signal);
-        usage.tick();
-        await stoppable(clock.sleep(limits.sweepMs, signal));
-        if (signal.aborted) return;
-      }
-    });
+    runLoops(tasks, { wake, outbox, previews, typing, pressure, search, sweep, usage, background, limits, clock, read });
     log.info({ address: server.address, cells: index.names().length }, 'delivery serves its shard');
     return {
       address: server.address,
@@ -501,14 +443,5 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
   } catch (e) {
     await close();
     throw e;
-  }
-}
-
-/** A wait that the shutdown cuts short is no failure. Without a signal every rejection counts as that: only sleeps come without. */
-async function stoppable(work: Promise<unknown>, signal?: AbortSignal): Promise<void> {
-  try {
-    await work;
-  } catch (e) {
-    if (signal !== undefined && !signal.aborted) throw e;
   }
 }
