@@ -19,6 +19,7 @@ import type { IncomingAnswer, IncomingAttachment, IncomingEvent, IncomingMessage
 import { ChatOrder, type Place } from './chat-order.ts';
 import { withDeadline } from './deadline.ts';
 import type { ShardInbox } from './inbox-client/inbox-client.ts';
+import { copiesOf, takeAttachments } from './inbox-client/message-attachments.ts';
 import { AttachmentError, stageAttachment } from './inbox-client/stage-attachment.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import type { GatewayObjects } from './objects.ts';
@@ -263,7 +264,11 @@ export class Intake {
       async () => shardFor(this.#deps.objects.agentGroup(decision.agentGroup) ?? agent, decision.scope),
       signal,
     );
-    const { attachments, errors } = await this.#stage(channel, event, decision.agentGroup, shard, signal);
+    const { attachments, errors } = await takeAttachments(
+      { channel, event, agentGroup: decision.agentGroup, shard },
+      { ...this.#deps, messageBytes: this.#deps.limits.messageBytes, retrying: (work) => this.#retrying(work, signal) },
+      signal,
+    );
     const request: inbox.EnqueueRequest = {
       agentGroup: decision.agentGroup,
       scope: decision.scope,
@@ -299,45 +304,6 @@ export class Intake {
       return this.#deps.inbox.enqueue(shard, request, signal);
     };
     await this.#retrying(enqueue, signal);
-  }
-
-  /** An attachment that cannot be had is a sentence in the event, never a reason to lose the message. */
-  async #stage(
-    channel: Channel,
-    event: IncomingMessage,
-    agentGroup: string,
-    shard: string,
-    signal: AbortSignal,
-  ): Promise<{ attachments: readonly inbox.StagedAttachmentRef[]; errors: readonly string[] }> {
-    const attachments: inbox.StagedAttachmentRef[] = [];
-    const errors: string[] = [];
-    let left = this.#deps.limits.messageBytes;
-    const largest = byteCount(channel.spec.maxAttachmentBytes);
-    const stage = async (attachment: IncomingAttachment): Promise<inbox.StagedAttachmentRef> => {
-      if (attachment.staged !== undefined) return stagedRef(attachment, attachment.staged, agentGroup, shard, left);
-      return this.#retrying(
-        () => stageAttachment(this.#deps.inbox, shard, agentGroup, attachment, Math.min(largest, left), signal),
-        signal,
-      );
-    };
-    for (const attachment of event.attachments) {
-      try {
-        const staged = await stage(attachment).catch((thrown: unknown) => {
-          // Platforms hiccup; one more try costs less than a message without its file.
-          if (thrown instanceof AttachmentError && !thrown.refused && !signal.aborted) return stage(attachment);
-          throw thrown;
-        });
-        left -= staged.sizeBytes;
-        attachments.push(staged);
-        this.#deps.metrics.attachments.inc({ channel: channel.metadata.name, outcome: 'taken' });
-      } catch (thrown) {
-        if (!(thrown instanceof AttachmentError)) throw thrown;
-        this.#deps.log.warn({ eventId: event.eventId, err: thrown }, 'attachment was not taken');
-        this.#deps.metrics.attachments.inc({ channel: channel.metadata.name, outcome: thrown.refused ? 'refused' : 'failed' });
-        errors.push(thrown.message);
-      }
-    }
-    return { attachments, errors };
   }
 
   async #amend(channel: Channel, event: IncomingEvent, decision: Amend, agent: AgentGroup, signal: AbortSignal): Promise<void> {
@@ -425,42 +391,6 @@ export interface IntakeDeps {
   readonly log: Log;
   readonly metrics: GatewayMetrics;
   readonly reached: Reached;
-}
-
-/** One download for several agents. What a slower shard has not taken yet is held in memory, at most the file. */
-function copiesOf(attachment: IncomingAttachment, count: number): readonly IncomingAttachment[] {
-  if (count < 2) return [attachment];
-  let streams: Promise<ReadableStream<Uint8Array>[]> | undefined;
-  const open = async (signal: AbortSignal): Promise<ReadableStream<Uint8Array>[]> => {
-    let rest = ReadableStream.from(await attachment.open(signal)) as ReadableStream<Uint8Array>;
-    const copies: ReadableStream<Uint8Array>[] = [];
-    while (copies.length < count - 1) {
-      const [copy, other] = rest.tee();
-      copies.push(copy);
-      rest = other;
-    }
-    return [...copies, rest];
-  };
-  return Array.from({ length: count }, (_, n) => ({
-    ...attachment,
-    open: async (signal: AbortSignal) => {
-      streams ??= open(signal);
-      return (await streams)[n] as ReadableStream<Uint8Array>;
-    },
-  }));
-}
-
-function stagedRef(
-  { name, mimeType, sizeBytes }: IncomingAttachment,
-  staged: readonly StagedFor[],
-  agentGroup: string,
-  shard: string,
-  maxBytes: number,
-): inbox.StagedAttachmentRef {
-  const found = staged.find((one) => one.agentGroup === agentGroup && one.shard === shard);
-  if (found === undefined) throw new AttachmentError(true, `"${name}" was not taken: it was not sent to this agent; send it again`);
-  if (sizeBytes > maxBytes) throw new AttachmentError(true, `"${name}" was not taken: the message would be too large with it`);
-  return { stagedId: found.stagedId, name, mimeType, sizeBytes };
 }
 
 function shardFor(agent: AgentGroup, scope: string): string {
