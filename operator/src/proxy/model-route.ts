@@ -79,17 +79,18 @@ export async function serveModel(exchange: Exchange, caller: SessionCaller, path
 /** Throws Refusal when the budget is used up, or when there is one and nobody can be asked. */
 async function admit(metered: Metered, { ledger, metrics, log }: ModelRouteDeps): Promise<void> {
   const { metadata, spec } = metered.agentGroup;
-  const asked = ledger.admit(metered);
   if (spec.budget === undefined) {
-    // Nothing can be refused, so the request does not wait for the row. Its end is told all the same, when delivery is back.
-    asked.catch((e: unknown) => {
-      metrics.unadmitted.inc();
-      const fields = { session: metered.session, agentGroup: metadata.name, err: toError(e) };
-      log.warn(fields, 'model request went on although it could not be admitted');
+    // Nothing can be refused, so the request does not even wait for the row to be asked for. Its end is told all the same.
+    setImmediate(() => {
+      ledger.admit(metered).catch((e: unknown) => {
+        metrics.unadmitted.inc();
+        const fields = { session: metered.session, agentGroup: metadata.name, err: toError(e) };
+        log.warn(fields, 'model request went on although it could not be admitted');
+      });
     });
     return;
   }
-  const answer = await asked.catch((e: unknown) => {
+  const answer = await ledger.admit(metered).catch((e: unknown) => {
     const sentence = `whether AgentGroup ${metadata.name} has budget left cannot be found out at the moment`;
     throw Refusal.unavailable('budget_unknown', sentence, { cause: e });
   });
