@@ -46,14 +46,14 @@ export class Partials {
 
   async #run(): Promise<void> {
     while (this.#waiting !== undefined) {
-      const { text: make, ...rest } = this.#waiting;
-      this.#waiting = undefined;
-      const text = make();
-      if (text !== '' && text !== this.#shown?.text) {
-        this.#shown = { ...rest, text };
-        this.#send(this.#shown);
-      }
+      // First of all: an answer that is whole by then goes out as itself, and nothing is in its way.
       await this.#clock.sleep(EVERY_MS, this.#closed.signal).catch(() => {});
+      const partial = this.#waiting as Partial | undefined; // it may have ended meanwhile
+      this.#waiting = undefined;
+      const text = partial?.text() ?? '';
+      if (partial === undefined || text === '' || text === this.#shown?.text) continue;
+      this.#shown = { ...partial, text };
+      this.#send(this.#shown);
     }
     this.#sending = undefined;
   }
