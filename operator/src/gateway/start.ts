@@ -103,6 +103,8 @@ const DRAIN_MS = 10_000;
 const GRPC_DRAIN_MS = 25_000;
 /** For the body of a request. */
 const BODY_MS = 30_000;
+/** Made once: an abort without a reason makes an exception with a stack, for every webhook. */
+const BODY_ENDED = new Error('the body has come');
 const UPLOAD_MS = 300_000;
 
 declare module 'fastify' {
@@ -169,8 +171,8 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
     if (!hasBody || raw.complete || request.routeOptions.config.slowBody === true) return;
     const ended = new AbortController();
-    raw.once('end', () => ended.abort());
-    reply.raw.once('close', () => ended.abort()); // answered unread, or the caller is gone
+    raw.once('end', () => ended.abort(BODY_ENDED));
+    reply.raw.once('close', () => ended.abort(BODY_ENDED)); // answered unread, or the caller is gone
     clock.sleep(BODY_MS, ended.signal).then(
       () => {
         if (!raw.complete) raw.destroy();
