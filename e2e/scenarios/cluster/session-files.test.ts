@@ -1,41 +1,9 @@
 /** People at the files and commands of a session, by the command line and with the rights that RBAC gives them. */
 import { expect } from '@jest/globals';
-import { execute, gatewayUrl, get, kubectl, type Ran } from '../../harness/cluster.ts';
-import { clusterVerifies, type Scenario, sessionOf, untilAsleep } from '../../harness/cluster-scenario.ts';
-import { NODE, PROGRAM } from '../../harness/local-mode.ts';
+import { get, kubectl } from '../../harness/cluster.ts';
+import { EVERYTHING_WITH_SESSIONS, person } from '../../harness/cluster-person.ts';
+import { clusterVerifies, sessionOf, untilAsleep } from '../../harness/cluster-scenario.ts';
 import { until } from '../../harness/until.ts';
-
-const RBAC = 'rbac.authorization.k8s.io';
-
-/** `dovecote …` as someone who may do this with sessions. */
-async function person(scenario: Scenario, rules: readonly { readonly resource: string; readonly verbs: readonly string[] }[]) {
-  const name = scenario.name(`person${rules.length}`);
-  const subject = { kind: 'ServiceAccount', name };
-  await scenario.make(
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name } },
-    {
-      apiVersion: `${RBAC}/v1`,
-      kind: 'Role',
-      metadata: { name },
-      rules: rules.map(({ resource, verbs }) => ({ apiGroups: ['dovecote.dev'], resources: [resource], verbs })),
-    },
-    {
-      apiVersion: `${RBAC}/v1`,
-      kind: 'RoleBinding',
-      metadata: { name },
-      roleRef: { apiGroup: RBAC, kind: 'Role', name },
-      subjects: [subject],
-    },
-  );
-  const token = (await kubectl('create', 'token', name)).trim();
-  const env = { PATH: process.env['PATH'] ?? '', DOVECOTE_SERVER: await gatewayUrl(), DOVECOTE_TOKEN: token };
-  return (args: readonly string[], input = ''): Promise<Ran> => execute(NODE, [PROGRAM, ...args], input, env);
-}
-
-const ALL = [
-  { resource: 'sessions', verbs: ['get', 'patch'] },
-  { resource: 'sessions/exec', verbs: ['create'] },
-];
 
 clusterVerifies(
   'pod/pool',
@@ -47,8 +15,8 @@ clusterVerifies(
     const ts = await slack.say('hello');
     await slack.answer(ts, 'You said: hello');
     const { name } = (await sessionOf(agent)).metadata;
-    const dovecote = await person(scenario, ALL);
-    const reader = await person(scenario, [{ resource: 'sessions', verbs: ['get'] }]);
+    const { dovecote } = await person(scenario, EVERYTHING_WITH_SESSIONS);
+    const { dovecote: reader } = await person(scenario, [{ resource: 'sessions', verbs: ['get'] }]);
 
     const first = await dovecote(['exec', name, '--tty', '--', 'sh', '-c', 'test -t 0 && echo "in $(hostname)"; exit 4']);
     expect([first.code, first.stdout]).toEqual([4, expect.stringContaining(`in ${name}`)]);
@@ -84,7 +52,7 @@ clusterVerifies(
     await slack.answer(ts, 'written');
     const { name } = (await sessionOf(agent)).metadata;
     await untilAsleep(name);
-    const dovecote = await person(scenario, ALL);
+    const { dovecote } = await person(scenario, EVERYTHING_WITH_SESSIONS);
     expect((await dovecote(['files', 'get', name, 'a.txt'])).stdout).toBe('of the agent');
     expect(await dovecote(['files', 'put', name, 'a.txt'], 'while it slept')).toMatchObject({ code: 0, stderr: '' });
     expect((await dovecote(['files', 'get', name, '../in/inbound.db'])).code).toBe(1);
