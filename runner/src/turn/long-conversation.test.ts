@@ -94,6 +94,7 @@ describe('a long conversation', () => {
         expect((await runner.ended).signal).toBe('SIGKILL');
       }
       const last = running.start(cell, ['--retry-ms', '5']);
+      people.goOn(); // had the one before answered all, this one would be told to end before it can hear that
       await until('everything is answered', () => people.answered, 60_000);
       expect(await last.drain()).toEqual({ code: 0, signal: null });
 
