@@ -83,8 +83,8 @@ describe('the tools of a server', () => {
 describe('a server that announces a change at each look', () => {
   test('is looked at once a second', async () => {
     const it = make();
-    await it.apply(scripted('house', 'storm'));
     const began = Date.now();
+    await it.apply(scripted('house', 'storm'));
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     const { text } = await it.use('mcp__house__listings');
     expect(Number(text)).toBeGreaterThanOrEqual(2);
