@@ -2,7 +2,7 @@
  * On the cluster that KUBECONFIG names, with Dovecote in the scenarios' namespace: what a wake takes and costs there, and what a Pod
  * takes that does nothing. HOST_IP is where Pods reach this process.
  */
-import { apply, fact, gatewayUrl, type Json, kubectl, list, untilCondition } from '../harness/cluster.ts';
+import { apply, fact, gatewayUrl, type Json, kubectl, list, RELEASE, untilCondition } from '../harness/cluster.ts';
 import { auditMark, auditReadable, callsSince, isOurs, isWrite } from '../harness/cluster-audit.ts';
 import { until } from '../harness/until.ts';
 import { percentile, type Result, summarise } from './sample.ts';
@@ -46,11 +46,17 @@ export async function clusterMeasures(quick: boolean): Promise<Result[]> {
         writes.push(callsSince(mark).filter((call) => isOurs(call) && isWrite(call) && call.resource !== 'tokenreviews').length);
     }
     const bare: number[] = [];
-    for (let n = 0; n < (quick ? 3 : 12); n += 1) bare.push(await barePod(slack, n));
+    const mounted: number[] = [];
+    for (let n = 0; n < (quick ? 3 : 12); n += 1) {
+      bare.push(await barePod(slack, `bare-${n}`, {}, {}));
+      mounted.push(await barePod(slack, `mounted-${n}`, { volumes: VOLUMES }, { volumeMounts: MOUNTS }));
+    }
     return [
       summarise('cluster, cold: event sent to platform called', 'ms', cold),
       summarise('cluster: a Pod that does nothing, apply to JavaScript', 'ms', bare),
+      summarise('cluster: a Pod with the volumes of a session that does nothing', 'ms', mounted),
       summarise('cluster: cold wake over bare Pod', 'ratio', [percentile(cold, 0.5) / percentile(bare, 0.5)]),
+      summarise('cluster: cold wake over bare Pod with the volumes', 'ratio', [percentile(cold, 0.5) / percentile(mounted, 0.5)]),
       ...(writes.length > 0 ? [summarise('cluster: API writes of a wake and a sleep', 'writes', writes)] : []),
     ];
   } finally {
@@ -59,21 +65,41 @@ export async function clusterMeasures(quick: boolean): Promise<Result[]> {
   }
 }
 
+/** As the Pod builder mounts them, of a cell that nobody has. The kubelet takes its time for any volume. */
+const VOLUMES = [
+  { name: 'shard', persistentVolumeClaim: { claimName: `data-${RELEASE}-delivery-0` } },
+  { name: 'tmp', emptyDir: {} },
+  {
+    name: 'tokens',
+    projected: { sources: [{ serviceAccountToken: { audience: 'bench', expirationSeconds: 3_600, path: 'token' } }] },
+  },
+];
+const MOUNTS = [
+  { name: 'shard', mountPath: '/cell/in', subPath: 'bench/in', readOnly: true },
+  { name: 'shard', mountPath: '/cell/out', subPath: 'bench/out' },
+  { name: 'shard', mountPath: '/workspace', subPath: 'bench/workspace' },
+  { name: 'shard', mountPath: '/agent', subPath: 'bench/agent' },
+  { name: 'tmp', mountPath: '/tmp' },
+  { name: 'tokens', mountPath: '/tokens', readOnly: true },
+];
+
 /** ms from kubectl's return to the first line of JavaScript in the runner's image. */
-async function barePod(slack: SlackShaped, n: number): Promise<number> {
-  const name = `bench-bare-${n}`;
-  const word = `bare-${n}.`;
+async function barePod(slack: SlackShaped, id: string, pod: Json, container: Json): Promise<number> {
+  const name = `bench-${id}`;
+  const word = `${id}.`;
   const program = `fetch('${slack.url}/api/chat.postMessage', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ text: '${word}' }) })`;
   await apply({
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name },
     spec: {
+      ...pod,
       restartPolicy: 'Never',
       automountServiceAccountToken: false,
       securityContext: { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } },
       containers: [
         {
+          ...container,
           name: 'bare',
           image: fact('DOVECOTE_RUNNER_IMAGE'),
           imagePullPolicy: 'IfNotPresent',
