@@ -9,7 +9,8 @@ import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'dovecote-demo-'));
-const state = join(folder, 'state');
+/** Relative, as in `make demo`. */
+const state = '.local';
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** As `make demo` starts it. */
@@ -18,7 +19,7 @@ const env = { PATH: process.env['PATH'] ?? '', HOME: folder };
 
 function startDemo() {
   const args = [PROGRAM, 'local', '--manifests', MANIFESTS, '--state', state, '--fallback-provider', 'demo', '--port', '0'];
-  const child = spawn(NODE, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(NODE, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let printed = '';
   let complained = '';
   child.stdout.on('data', (chunk: Buffer) => {
@@ -37,7 +38,7 @@ const say = (message: string): Promise<string> =>
     execFile(
       NODE,
       [PROGRAM, 'chat', '--state', state, '--manifests', MANIFESTS, '--message', message],
-      { env },
+      { cwd: folder, env },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
         else reject(new Error(stderr));
@@ -47,7 +48,7 @@ const say = (message: string): Promise<string> =>
 
 /** Processes that were started with this state folder. */
 async function left(): Promise<string> {
-  return new Promise((resolve) => execFile('pgrep', ['-fa', state], (_error, stdout) => resolve(stdout.trim())));
+  return new Promise((resolve) => execFile('pgrep', ['-fa', folder], (_error, stdout) => resolve(stdout.trim())));
 }
 
 verifies(
@@ -62,7 +63,7 @@ verifies(
     first.child.kill('SIGINT');
     expect(await first.ended).toBe(0);
     expect(await left()).toBe('');
-    expect(existsSync(join(state, 'runtime.json'))).toBe(false);
+    expect(existsSync(join(folder, state, 'runtime.json'))).toBe(false);
     expect(first.complained()).toBe('');
 
     const second = startDemo();

@@ -3,7 +3,7 @@
  * between them the same gRPC, tokens and files as on a cluster.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { RUNTIME_FILE, type Runtime } from '../cli/api-client.ts';
 import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../controller/config.ts';
 import { localRuntime } from '../controller/session/runtime.ts';
@@ -73,7 +73,8 @@ export interface RunningLocal {
 
 /** Throws with one sentence when manifests are wrong, another process has the state folder, or the port is taken. */
 export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
-  const { clock, random, log, registry, reached, state } = options;
+  const { clock, random, log, registry, reached } = options;
+  const state = resolve(options.state); // agents run in folders of their own
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const closing: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
