@@ -11,6 +11,7 @@ const stage = localStage();
 const sleepy = localStage({ manifests: webAgent({ idleTimeout: '1s' }) });
 
 const QUESTION = 'tool ask_user_question {"title":"Colour","question":"Which one?","options":["Red","Blue"]}\nsay done: {result}';
+const IMPATIENT = QUESTION.replace(']}', '],"wait_seconds":2}');
 
 interface Asked {
   readonly session: string;
@@ -24,8 +25,8 @@ interface Pressed {
 }
 
 /** The agent asks, and its turn waits. */
-async function ask(chat: LocalChat): Promise<Asked> {
-  await chat.send(QUESTION);
+async function ask(chat: LocalChat, question = QUESTION): Promise<Asked> {
+  await chat.send(question);
   const { session, seq } = await until('the page shows the question', () => chat.rows().find(({ kind }) => kind === 'question'));
   return { session, seq };
 }
@@ -81,12 +82,13 @@ verifies(
 
 verifies(
   'tool/ask-user-question',
-  'an answer that comes when the turn is over and the Pod asleep wakes it and begins a turn of its own, after a restart of everything too',
+  'the wait ends, the turn says that it waits no longer, and the Pod sleeps; the answer wakes it, after a restart of everything too, in a turn of its own',
   async () => {
     const house = sleepy.it;
     const chat = house.chat();
-    const { session, seq } = await ask(chat);
-    await chat.send('/stop');
+    const { session, seq } = await ask(chat, IMPATIENT);
+    expect(await chat.answer('done: ')).toContain('Nobody has answered yet');
+    expect(turnsOf(house, session)).toMatchObject([{ state: 'done' }]);
     await until('the session sleeps', () => !house.runners().has(session));
     await house.restart();
     expect(await press(house, chat, { session, seq, option: 1 })).toMatchObject({ outcome: 'stored' });

@@ -108,8 +108,13 @@ describe('ask_user_question', () => {
     expect(bench.toolbox.deadlineMs('ask_user_question', question)).toBeGreaterThan(300_000);
   });
 
-  test('without an answer tells the model to end its turn', async () => {
-    expect((await ask(undefined)).text).toContain('End your turn now');
+  test('without an answer tells the model to end its turn, after a shorter wait if it wants that', async () => {
+    asked.length = 0;
+    const before = Date.now();
+    expect((await ask(undefined, { ...question, wait_seconds: 20 })).text).toContain('End your turn now');
+    expect((asked[0]?.[1] ?? 0) - before).toBeLessThan(200_000);
+    expect(bench.toolbox.deadlineMs('ask_user_question', { ...question, wait_seconds: 20 })).toBe(30_000);
+    for (const wait_seconds of [-1, 301, 0.5]) expect((await ask(undefined, { ...question, wait_seconds })).text).toContain('does not fit');
   });
 
   test.each([

@@ -1,8 +1,10 @@
-/** A tool that waits for people, with the real process. */
+/** A tool that waits for people: with the real process, and over days with a clock of the test's own. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { TestCell } from '../testing/cell.ts';
+import { ManualClock } from '../testing/manual-clock.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
+import { calls, SessionBench, says } from '../testing/session-bench.ts';
 
 const PATIENT_MS = 120_000;
 const ASK = 'tool ask_user_question {"title":"Colour","question":"Which?","options":["Red","Blue"]}\nsay got: {result}';
@@ -57,23 +59,41 @@ describe('a question', () => {
     PATIENT_MS,
   );
 
-  test(
-    'that nobody waits for any more is answered by a message of its own, from the next process too',
-    async () => {
-      const cell = running.cell();
-      cell.say(ASK);
-      const first = running.start(cell);
-      const question = await asked(cell);
-      cell.say('/stop', { lane: 'control' });
-      await until('it is stopped', () => cell.texts().includes('Stopped.'), PATIENT_MS);
-      await first.drain();
-      const answer = choose(cell, question, 'Red');
-      running.start(cell);
-      await until('the late answer is answered', () => cell.texts().includes('You chose: Red'), PATIENT_MS);
-      const row = cell.history().find(({ in_seq }) => in_seq === answer);
-      expect(row?.content).toContain('<answer id=');
-      expect(row?.content).toContain('question=\\"Colour\\"');
+  test.each([
+    ['five minutes', {}, 300_000],
+    ['as long as the model said', { wait_seconds: 20 }, 20_000],
+  ])(
+    'is waited for %s; then the turn ends, the session sleeps, and an answer two days later is answered in a turn of its own',
+    async (_, wait, ms) => {
+      const clock = new ManualClock(1_780_000_000_000);
+      const input = { title: 'Colour', question: 'Which?', options: ['Red', 'Blue'], ...wait };
+      const bench = new SessionBench([calls('ask_user_question', input), says('I wait for your choice.'), says('Red it is.')], {}, clock);
+      const { cell } = bench;
+      try {
+        bench.start();
+        bench.say('paint it');
+        await clock.runUntil(() => cell.turns()[0]?.state === 'done');
+        const question = await asked(cell);
+        expect(clock.now()).toBe(question.expiresAt);
+        expect(question.expiresAt).toBe(1_780_000_000_000 + ms);
+        expect(JSON.stringify(bench.requests[1]?.messages.at(-1))).toContain('Nobody has answered yet. End your turn now');
+        expect(cell.texts()).toEqual(['I wait for your choice.']);
+        await bench.sleep();
+
+        clock.advance(2 * 86_400_000);
+        const answer = choose(cell, question, 'Red');
+        bench.start();
+        await clock.runUntil(() => cell.texts().length === 2);
+        expect(cell.texts()[1]).toBe('Red it is.');
+        const row = cell.history().find(({ in_seq }) => in_seq === answer);
+        expect(row?.turn_id).not.toBe(cell.turns()[0]?.id);
+        expect(row?.content).toContain('<answer id=');
+        expect(row?.content).toContain('question=\\"Colour\\"');
+        expect(cell.acks().find(({ in_seq }) => in_seq === answer)).toMatchObject({ state: 'done' });
+        expect(cell.sent().filter(({ kind }) => kind === 'question')).toHaveLength(1);
+      } finally {
+        await bench.close();
+      }
     },
-    PATIENT_MS,
   );
 });
