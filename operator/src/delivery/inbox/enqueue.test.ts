@@ -121,13 +121,23 @@ describe('mentionSticky', () => {
   test('before anyone called the agent the message is dropped, with a recorded reason', async () => {
     const answer = await bench.enqueue({ eventId: 'e1' }, sticky);
     expect(answer.outcome).toBe(inbox.EnqueueOutcome.NOT_ENGAGED);
-    expect(rows(answer.session)).toHaveLength(0);
     const client = bench.sessions();
     const metadata = await bearer(plainTokens('role:gateway'), 'dovecote-delivery');
     const drops = await new Promise((resolve) =>
       client.listDrops({ channel: '', chat: '', sender: '', limit: 0 }, metadata, (_, response) => resolve(response.drops)),
     );
     expect(drops).toMatchObject([{ eventId: 'e1', reason: 'NotEngaged', count: 1, sender: 'u1' }]);
+  });
+
+  test('what nobody hears makes no cell and no Session: a busy workspace has more threads than conversations', async () => {
+    const event = { eventId: 'e1', thread: 't1' };
+    await bench.enqueue(event, { onlyIfEngaged: true, scope: 'web/c1/t1' });
+    expect(existsSync(join(bench.root, 'cells'))).toBe(false);
+    const [dropped, stored] = await Promise.all([
+      bench.enqueue({ ...event, eventId: 'e2' }, { onlyIfEngaged: true, scope: 'web/c1/t1' }),
+      bench.enqueue({ ...event, eventId: 'e3' }, { scope: 'web/c1/t1' }),
+    ]);
+    expect([dropped.outcome, stored.outcome]).toEqual([3, 1]);
   });
 
   test('silent context does not engage, a call does, and only its own thread', async () => {

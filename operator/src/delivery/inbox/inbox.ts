@@ -45,6 +45,7 @@ export interface InboxDeps extends ResolveDeps {
 
 type Outcomes = ReturnType<typeof appendBatch>;
 
+const NOT_ENGAGED: Outcomes[number] = { value: { outcome: 'not-engaged' } };
 const FULL = 'the volume is full; the event was not stored, send it again later';
 
 export class Inbox {
@@ -120,7 +121,10 @@ export class Inbox {
           beforeCommit: () => deps.reached('delivery/before-commit'),
         });
       // Made by an earlier batch, if several messages found no cell before the first of them was stored.
-      return begin === undefined || deps.cells.has(session) ? append(deps.cells.open(session)) : this.#begin(begin, append);
+      if (begin === undefined || deps.cells.has(session)) return append(deps.cells.open(session));
+      // Nobody was ever called there. Else each thread of a busy workspace would become a cell and a Session that nobody wrote to.
+      if (messages.every(({ unlessEngaged }) => unlessEngaged === 'drop')) return messages.map(() => NOT_ENGAGED);
+      return this.#begin(begin, append);
     });
     deps.reached('delivery/after-commit-before-answer');
     // Before the answers: the runner reads while they are written.
