@@ -55,7 +55,7 @@ export class VolumePressure {
       onChange: (full) => {
         metrics.full.set(full ? 1 : 0);
         if (full) this.#relieve();
-        else for (const session of this.#heldFor('VolumeFull')) deps.storage.clear(session, 'VolumeFull');
+        else this.#letGo();
       },
     });
   }
@@ -68,8 +68,14 @@ export class VolumePressure {
   }
 
   /** Measures whoever writes, and whoever is held because he wrote too much. */
-  measure(signal: AbortSignal): Promise<void> {
-    return this.#quota.check([...new Set([...this.#deps.wake.awake(), ...this.#heldFor('QuotaExceeded')])], signal);
+  async measure(signal: AbortSignal): Promise<void> {
+    // Of an earlier process too: a volume is made larger by a restart.
+    if (!this.space.full) this.#letGo();
+    await this.#quota.check([...new Set([...this.#deps.wake.awake(), ...this.#heldFor('QuotaExceeded')])], signal);
+  }
+
+  #letGo(): void {
+    for (const session of this.#heldFor('VolumeFull')) this.#deps.storage.clear(session, 'VolumeFull');
   }
 
   #relieve(): void {

@@ -61,6 +61,23 @@ describe('a volume that fills', () => {
     await until(() => told('echo again') === 1, 'the answer');
   });
 
+  test('a session that was held when delivery restarted goes on when the volume was made larger meanwhile', async () => {
+    let free = 1e12;
+    bench = await createBench({ limits: { measureMs: 50 }, deps: { freeBytes: async () => free } });
+    await bench.agent('helper');
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.length === 1);
+    free = 100;
+    await until(async () => (await report(session)) === 'VolumeFull', 'the report');
+    await until(async () => (await bench.session(session))?.spec.awake === false, 'sleep');
+    await bench.stop();
+    free = 1e12;
+    await bench.restart();
+    await bench.enqueue({ eventId: 'e2', text: 'again' });
+    await until(() => told('echo again') === 1, 'the answer');
+    expect(await report(session)).toBe('Writable');
+  });
+
   test('a disk that is really full refuses events, corrupts nothing, and takes them again by itself', async () => {
     const root = mkdtempSync(join(tmpdir(), 'dovecote-full-'));
     const mounted = mountSmall(root);
