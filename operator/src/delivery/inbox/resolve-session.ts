@@ -55,8 +55,8 @@ export function resolveSession(deps: ResolveDeps, agent: AgentGroup, scope: stri
   const found = findSession(deps, agent, scope);
   const session = found ?? sessionName(agent.metadata.name, agent.metadata.uid, scope, 1);
   if (found !== undefined && cells.has(session)) return { session };
-  // A Session whose cell is gone has lost its conversation: to begin it anew in silence would hide that.
-  if (found !== undefined || deps.sessions.get(session) !== undefined) {
+  // A Session whose cell is gone has lost its conversation: to begin it anew in silence would hide that. Whoever deletes it has seen it.
+  if (deps.sessions.get(session) !== undefined) {
     throw new StatusError(
       status.FAILED_PRECONDITION,
       `the cell of session ${session} is gone from the volume of shard ${deps.shard}; restore it, or delete the Session to begin anew`,

@@ -38,8 +38,24 @@ describe('the sweep', () => {
     );
     await expect(bench.enqueue({ eventId: 'e2' })).rejects.toThrow('FAILED_PRECONDITION');
     expect(existsSync(join(bench.root, 'cells', session))).toBe(false);
+    await until(async () => (await bench.session(session))?.spec.awake === false, 'the end of its Pod');
     await bench.store.delete(sessions, session);
     await until(async () => (await bench.enqueue({ eventId: 'e3' }).catch(() => undefined))?.outcome === 1, 'a new beginning');
+  });
+
+  test('so does one that lost its cell under a delivery that runs, and what comes then is not written into a file that is gone', async () => {
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.length === 1);
+    renameSync(join(bench.root, 'cells', session), join(bench.root, 'lost'));
+    await until(
+      async () => (await bench.session(session))?.metadata.annotations?.[STORAGE_ANNOTATION]?.includes('CellMissing') === true,
+      'the report',
+    );
+    await until(async () => (await bench.session(session))?.spec.awake === false, 'the end of its Pod');
+    await bench.store.delete(sessions, session);
+    await until(async () => (await bench.enqueue({ eventId: 'e2' }).catch(() => undefined))?.outcome === 1, 'a new beginning');
+    expect(existsSync(join(bench.root, 'cells', session, 'in', 'inbound.db'))).toBe(true);
+    await until(() => bench.delivered.length === 2, 'the answer');
   });
 
   test('a cell that comes back is no longer reported', async () => {
@@ -72,6 +88,16 @@ describe('the sweep', () => {
     expect(existsSync(join(bench.root, 'trash', name, 'in', 'inbound.db'))).toBe(true);
     renameSync(join(bench.root, 'trash', name), join(bench.root, 'trash', `1000-${session}`));
     await until(() => trash().length === 0, 'its retention is over');
+  });
+
+  test('a message that waited for a place when its agent was deleted waits no more, and its cell goes as the others do', async () => {
+    await bench.close();
+    bench = await createBench({ limits: { sweepMs: 100, maxAwakePerShard: 0 } });
+    await bench.agent('helper');
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(() => bench.delivered.some(({ content }) => content.includes('All places are taken')), 'whoever waits is told');
+    await bench.store.delete(agentGroups, 'helper');
+    await until(() => existsSync(join(bench.root, 'cells', session, 'orphaned')), 'the cell is marked');
   });
 
   test('one cell that cannot be read keeps no other from being swept, and the agent of a broken file only harms itself', async () => {

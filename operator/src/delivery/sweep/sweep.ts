@@ -156,6 +156,7 @@ export class Sweep {
       return;
     }
     if (sessions.get(session)?.metadata.deletionTimestamp !== undefined) return;
+    cells.release(session); // what is written into a file that is gone from its folder nobody will ever read
     if (storage.report(session, { reason: 'CellMissing', message: LOST_CELL })) log.error({ session }, 'session has lost its cell');
     wake.putToSleep(session, 'CellMissing');
   }

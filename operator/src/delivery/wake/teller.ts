@@ -42,7 +42,7 @@ export class Teller {
   blocked({ metadata: { name }, status }: Session): void {
     const ready = status?.conditions?.find(({ type }) => type === ConditionType.Ready);
     const what = ready?.status === 'False' ? BLOCKED.get(ready.reason) : undefined;
-    if (what === undefined || !this.#deps.cells.has(name)) return;
+    if (what === undefined) return;
     this.#tell(
       name,
       `blocked-${ready?.reason}`,
@@ -56,7 +56,8 @@ export class Teller {
   }
 
   #tell(session: string, what: string, text: string): void {
-    const whom = whoWaits(this.#deps.cells.open(session));
+    const { cells } = this.#deps;
+    const whom = cells.has(session) ? whoWaits(cells.open(session)) : undefined;
     if (whom === undefined) return;
     const { seq, ...chat } = whom;
     const id = `${what}/${seq}`;

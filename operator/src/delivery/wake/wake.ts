@@ -118,6 +118,7 @@ export class Wake {
   request(session: string): void {
     const { sessions, storage, hub, clock } = this.#deps;
     if (this.#leaving.has(session)) return; // the end of the drain looks again
+    if (!this.#hasAgent(session)) return; // nothing can answer; the next tick sees it come back
     const object = sessions.get(session);
     if (object?.metadata.deletionTimestamp !== undefined) return; // the sweep makes it anew when it is gone
     if (this.#awake.has(session)) {
@@ -246,8 +247,7 @@ export class Wake {
   #admit(): void {
     const { index, hub, agentGroups, limits, metrics } = this.#deps;
     for (const session of this.#queue.keys()) {
-      const facts = index.get(session);
-      if (facts === undefined || this.#awake.has(session)) this.#queue.delete(session);
+      if (this.#awake.has(session) || !this.#hasAgent(session)) this.#queue.delete(session);
     }
     const agentOf = (session: string): string => index.get(session)?.agent_group ?? '';
     const decision = admit({
@@ -280,6 +280,13 @@ export class Wake {
       this.#admitting = false;
       if (!this.#deps.background.signal.aborted) this.#admit();
     });
+  }
+
+  /** False also where another agent has its name now: that one must not answer, nor wait in its place. */
+  #hasAgent(session: string): boolean {
+    const { index, agentGroups } = this.#deps;
+    const facts = index.get(session);
+    return facts !== undefined && agentGroups.get(facts.agent_group)?.metadata.uid === facts.agent_group_uid;
   }
 
   #isIdle(session: string): boolean {
@@ -330,7 +337,7 @@ export class Wake {
         stop.abort();
         signal.throwIfAborted();
       }
-      await this.#deps.read(session); // rows of the drain itself go out at once
+      if (this.#deps.cells.has(session)) await this.#deps.read(session); // rows of the drain itself go out at once
       for (let attempt = 1; ; attempt += 1) {
         try {
           await this.#write(session, false, signal);
