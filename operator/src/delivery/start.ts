@@ -2,10 +2,9 @@
  * Delivery: the middle of a message's path, one process per shard. In: gateways (Inbox), runners (Attach). Out: rows in the cells,
  * spec.awake, and gateways again (Platform). Folder order is the path: inbox, wake, attach, outbox; sweep finds what they miss.
  */
-import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { byteCount } from '@dovecote/crds';
-import { type DeliveredRow, platform, type sessions as sessionsProto } from '@dovecote/proto';
+import { platform } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
 import type { Registry } from 'prom-client';
 import type { KubeMetrics } from '../kube/metrics.ts';
@@ -22,19 +21,13 @@ import type { Random } from '../lib/random.ts';
 import { TaskGroup } from '../lib/task-group.ts';
 import { AttachHub, type RunnerEndpoint } from './attach/hub.ts';
 import { Background } from './background.ts';
-import { ShardCells } from './cells/cells.ts';
-import { makeFolder } from './cells/durable.ts';
-import { factsOf } from './cells/facts.ts';
-import { prepared } from './cells/statements.ts';
-import { titleOf } from './cells/title.ts';
+import { highestSeq } from './cells/next-seq.ts';
 import { RunnerPool } from './container/runner-pool.ts';
-import { Drops } from './inbox/drops.ts';
-import { CommitLine } from './inbox/group-commit.ts';
+import { followObjects } from './follow-objects.ts';
 import { Inbox, type InboxDeps } from './inbox/inbox.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { runLoops } from './loops.ts';
 import { createDeliveryMetrics } from './metrics.ts';
-import { answeredChat, parseLane } from './outbox/address.ts';
 import { createOutbox } from './outbox/outbox.ts';
 import type { OutboxLimits } from './outbox/outbox-limits.ts';
 import { RateLimiter } from './outbox/rate-limit.ts';
@@ -47,18 +40,15 @@ import { createResources, fillResources } from './resources.ts';
 import { Search } from './search/search.ts';
 import { serve } from './serve.ts';
 import { activityOf } from './sessions/activity.ts';
-import type { Writing } from './sessions/watch.ts';
+import { writingOf } from './sessions/writing.ts';
 import { Feed } from './shard/feed.ts';
-import { openIndex } from './shard/index-db.ts';
-import { lockShard } from './shard/lock.ts';
+import { IndexKeeper } from './shard/index-keeper.ts';
 import { VolumePressure } from './shard/pressure.ts';
-import { rebuildIndex } from './shard/rebuild.ts';
 import { StorageReports } from './shard/storage-reports.ts';
 import { Sweep } from './sweep/sweep.ts';
 import { BudgetReports } from './usage/budget-reports.ts';
-import { UsageLedger } from './usage/ledger.ts';
 import { Usage } from './usage/usage.ts';
-import { openUsageFile } from './usage/usage-file.ts';
+import { openVolume } from './volume.ts';
 import { Wake } from './wake/wake.ts';
 
 export interface DeliveryDeps {
@@ -103,31 +93,20 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
   const { store, shard, root, clock, random, registry, reached } = deps;
   const log = deps.log.child({ shard });
   const limits: Limits = { ...DEFAULT_LIMITS, ...deps.limits };
-  const staging = join(root, 'incoming');
-  makeFolder(staging);
-  const lock = lockShard(root, shard);
   const tasks = new TaskGroup();
-  const undo: (() => Promise<void> | void)[] = [() => lock.release()];
+  const volume = await openVolume({ root, shard, maxOpenCells: limits.maxOpenCells, clock, log, signal: tasks.signal });
+  const { cells, index, staging } = volume;
+  const undo: (() => Promise<void> | void)[] = [() => volume.close()];
   const close = async (): Promise<void> => {
     await closeAll(undo.splice(0).reverse());
   };
   try {
     const metrics = createDeliveryMetrics(registry);
-    const index = openIndex(root, log);
-    undo.push(() => index.close());
-    const line = new CommitLine();
-    const drops = new Drops(root, line);
-    undo.push(() => drops.close());
-    const ledger = new UsageLedger(openUsageFile(root, log, clock.now()), line);
-    undo.push(() => ledger.close());
-    const cells = new ShardCells({ root, maxOpen: limits.maxOpenCells });
-    undo.push(() => cells.close());
-    await rebuildIndex({ cells, index, log, everything: index.unclean, signal: tasks.signal });
-
     const resourcesDeps = { store, shard, clock, random, log, kubeMetrics: deps.kubeMetrics };
     const resources = createResources(resourcesDeps);
     const background = new Background({ log, failures: metrics.failures });
     const feed = new Feed();
+    const keeper = new IndexKeeper({ cells, index, feed });
     const search = new Search({
       root,
       cells,
@@ -146,7 +125,6 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const storage = new StorageReports({ store, sessions: resources.sessions, background });
     const client = new platform.PlatformClient(deps.gatewayAddress, credentials.createInsecure(), { ...CHANNEL_OPTIONS, ...ROUND_ROBIN });
     undo.push(() => client.close());
-    const refresh = (session: string): void => index.setFacts(session, factsOf(cells.open(session).inbound));
     const limiter = new RateLimiter(resources.channels, clock);
     const calls = new PreviewCalls({ client, tokens: deps.tokens });
     const outbox = createOutbox({
@@ -166,26 +144,11 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       onHostile: (session, error) => {
         storage.report(session, { reason: 'OutboundRefused', message: `Its outbound.db is not read: ${error.message}` });
       },
-      onTitled: (session, title) => {
-        index.setTitle(session, title);
-        feed.changed(session);
-      },
+      onTitled: (session, title) => keeper.titled(session, title),
       onChanged: (session, seqs) =>
         background.run('notify', session, async () => {
           await nextTurn(); // the platform call goes out first: index and viewers are in nobody's way
-          refresh(session);
-          const { inbound, meta } = cells.open(session);
-          for (const seq of seqs) {
-            const row = prepared(inbound, 'SELECT lane, state FROM delivered WHERE seq = ?').get(seq) as
-              | Pick<DeliveredRow, 'lane' | 'state'>
-              | undefined;
-            if (row?.state === 'delivered') typing.delivered(session, row.lane);
-            const lane = row?.lane ?? '';
-            if (lane === '' || lane === meta.scope) continue;
-            const { channel, chat } = parseLane(lane);
-            if (channel !== '' && chat !== '') index.addChat(session, channel, chat);
-          }
-          feed.changed(session);
+          for (const lane of keeper.sent(session, seqs)) typing.delivered(session, lane);
         }),
     });
     undo.push(() => outbox.close());
@@ -193,10 +156,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       clock,
       random,
       log,
-      highestSeq: (session) =>
-        cells.has(session)
-          ? ((prepared(cells.open(session).inbound, 'SELECT max(seq) FROM messages_in').pluck().get() as number | null) ?? 0)
-          : undefined,
+      highestSeq: (session) => (cells.has(session) ? highestSeq(cells.open(session).inbound) : undefined),
       events: {
         onAttached: (session) => {
           metrics.attached.set(hub.size);
@@ -303,10 +263,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       agentGroups: resources.agentGroups,
       fetchAgent: (name) => store.get(agentGroups, name),
       sessions: resources.sessions,
-      line,
+      line: volume.line,
       staging,
       space,
-      drops,
+      drops: volume.drops,
       clock,
       log,
       reached,
@@ -322,12 +282,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
             wake.active(session);
             if (!rang) wake.request(session);
           }
-          refresh(session);
-          const title = titleOf(cells.open(session).inbound);
-          if (title !== null && index.get(session)?.title === null) index.setTitle(session, title);
-          for (const { message } of rows)
-            if (message.channel !== null && message.chat !== null) index.addChat(session, message.channel, message.chat);
-          feed.changed(session);
+          keeper.appended(
+            session,
+            rows.map(({ message }) => message),
+          );
         } catch (e) {
           log.error({ session, err: toError(e) }, 'session could not be woken, the next tick tries again');
         }
@@ -351,15 +309,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       read,
     });
 
-    const reproject = (agent: string): void => {
-      for (const session of wake.awake()) {
-        if (index.get(session)?.agent_group === agent && projector.project(session)) hub.projectionChanged(session);
-      }
-    };
     const usage = new Usage({
       shard,
       store,
-      ledger,
+      ledger: volume.ledger,
       reports: new BudgetReports({ store, background, clock }),
       agentGroups: resources.agentGroups,
       cells,
@@ -368,38 +321,13 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       clock,
       admissions: metrics.admissions,
     });
-    resources.agentGroups.onChange(({ type, object }) => {
-      reproject(object.metadata.name);
-      if (type !== 'DELETED') usage.onAgentGroup(object);
-    });
-    resources.destinations.onChange(({ object }) => reproject(object.spec.agentGroupRef));
-    resources.sessions.onChange(({ type, object }) => {
-      const { name } = object.metadata;
-      storage.forget(name);
-      if (type !== 'DELETED') usage.onSession(object);
-      wake.onSession(name, type === 'DELETED' ? undefined : object);
-      // Its Pod is gone: what it left half-written is rolled back, what it wrote last is read.
-      if (type === 'MODIFIED' && sweep.isAsleep(name) && cells.has(name)) {
-        background.run('final-read', name, async () => {
-          cells.recover(name);
-          await read(name);
-        });
-      }
-    });
+    followObjects({ resources, cells, index, projector, hub, wake, storage, sweep, usage, background, read });
     undo.push(() => tasks.close());
     undo.push(() => background.close());
     await fillResources(resources, resourcesDeps, tasks);
     await space.check();
     await sweep.adoptAll(tasks.signal);
 
-    const activity = (session: string): sessionsProto.Activity =>
-      activityOf(session, { state: wake.state(session), queuePosition: wake.queuePosition(session), progress: hub.progress(session) });
-    const partial = (session: string): Writing | undefined => {
-      const found = hub.partial(session);
-      if (found === undefined || !cells.has(session)) return undefined;
-      const chat = answeredChat(cells.open(session), found.inReplyTo, resources.destinations, clock.now());
-      return chat && { turn: found.turnId, text: found.text, channel: chat.channel, chat: chat.chat };
-    };
     const server = await serve({
       listen: deps.listen,
       reviewer: deps.reviewer,
@@ -411,9 +339,18 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       inboxDeps,
       maxStagedBytes: () =>
         Math.max(limits.defaultAttachmentBytes, ...resources.channels.list().map(({ metadata }) => maxAttachmentBytes(metadata.name))),
-      sessionsDeps: { cells, index, drops, clock, log, wake },
+      sessionsDeps: { cells, index, drops: volume.drops, clock, log, wake },
       search,
-      watchDeps: { cells, index, feed, clock, activity, partials, partial },
+      watchDeps: {
+        cells,
+        index,
+        feed,
+        clock,
+        activity: (session) =>
+          activityOf(session, { state: wake.state(session), queuePosition: wake.queuePosition(session), progress: hub.progress(session) }),
+        partials,
+        partial: (session) => writingOf({ hub, cells, destinations, clock }, session),
+      },
       wake,
       outbox,
       usage,
