@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnreadableError } from '../kube/errors.ts';
-import { ManualClock } from '../kube/manual-clock.ts';
 import type { InvalidObject, ResourceStore } from '../kube/store.ts';
 import { silentLog } from '../lib/log.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { reportInvalidObjects } from './invalid-objects.ts';
 
 const invalid = (name: string, message: string): InvalidObject => ({

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { ManualClock } from '../kube/manual-clock.ts';
 import { ResourceCache } from '../kube/resource-cache.ts';
 import type { KubeObject } from '../kube/store.ts';
 import { silentLog } from '../lib/log.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { OwnWrites } from './own-writes.ts';
 
 const object = (version: number, uid = 'u'): KubeObject => ({

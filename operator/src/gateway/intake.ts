@@ -9,6 +9,7 @@ import { LRUCache } from 'lru-cache';
 import { backoffMs } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Reached } from '../lib/crash-point.ts';
+import { abandonAfter } from '../lib/deadline.ts';
 import { TerminalError, toError, WaitingError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
@@ -17,7 +18,6 @@ import { chatScope } from '../lib/scope.ts';
 import { answerOnShards, answerRequest, unknownQuestion } from './answers/offer.ts';
 import type { IncomingAnswer, IncomingAttachment, IncomingEvent, IncomingMessage, StagedFor } from './channels/channel.ts';
 import { ChatOrder, type Place } from './chat-order.ts';
-import { withDeadline } from './deadline.ts';
 import type { ShardInbox } from './inbox-client/inbox-client.ts';
 import { copiesOf, takeAttachments } from './inbox-client/message-attachments.ts';
 import { AttachmentError, stageAttachment } from './inbox-client/stage-attachment.ts';
@@ -105,23 +105,26 @@ export class Intake {
    */
   async stage(channel: Channel, event: IncomingMessage, attachment: IncomingAttachment): Promise<readonly StagedFor[]> {
     const { clock, limits, objects } = this.#deps;
-    return withDeadline(clock, `taking "${attachment.name}"`, limits.attachmentsMs, this.#stop.signal, async (signal) => {
-      await this.#retrying(async () => this.#mustBeSynced(), signal);
-      const { name } = channel.metadata;
-      const decisions = route(name, event, objects.chats().match(name, event.chat, event.chatClass));
-      const maxBytes = Math.min(byteCount(channel.spec.maxAttachmentBytes), limits.messageBytes);
-      const deliver = decisions.filter((decision) => decision.type === 'deliver');
-      const copies = copiesOf(attachment, deliver.length);
-      return Promise.all(
-        deliver.map(async ({ agentGroup, scope }, n) => {
-          const agent = objects.agentGroup(agentGroup);
-          if (agent === undefined) throw new AttachmentError(false, `"${attachment.name}" was not taken: its agent does not exist`);
-          const shard = shardFor(agent, scope);
-          const { stagedId } = await stageAttachment(this.#deps.inbox, shard, agentGroup, copies[n] ?? attachment, maxBytes, signal);
-          return { agentGroup, shard, stagedId };
-        }),
-      );
-    });
+    return abandonAfter(
+      { ms: limits.attachmentsMs, what: `take "${attachment.name}"`, clock, signal: this.#stop.signal },
+      async (signal) => {
+        await this.#retrying(async () => this.#mustBeSynced(), signal);
+        const { name } = channel.metadata;
+        const decisions = route(name, event, objects.chats().match(name, event.chat, event.chatClass));
+        const maxBytes = Math.min(byteCount(channel.spec.maxAttachmentBytes), limits.messageBytes);
+        const deliver = decisions.filter((decision) => decision.type === 'deliver');
+        const copies = copiesOf(attachment, deliver.length);
+        return Promise.all(
+          deliver.map(async ({ agentGroup, scope }, n) => {
+            const agent = objects.agentGroup(agentGroup);
+            if (agent === undefined) throw new AttachmentError(false, `"${attachment.name}" was not taken: its agent does not exist`);
+            const shard = shardFor(agent, scope);
+            const { stagedId } = await stageAttachment(this.#deps.inbox, shard, agentGroup, copies[n] ?? attachment, maxBytes, signal);
+            return { agentGroup, shard, stagedId };
+          }),
+        );
+      },
+    );
   }
 
   /** Ends what waits for a shard or a download; resolves when nothing is in hand. */
@@ -138,8 +141,9 @@ export class Intake {
       this.#stop.signal.throwIfAborted();
       const hasFiles = event.type === 'message' && event.attachments.length > 0;
       const ms = this.#deps.limits.eventMs + (hasFiles ? this.#deps.limits.attachmentsMs : 0);
-      const stored = await withDeadline(this.#deps.clock, `storing event ${event.eventId}`, ms, this.#stop.signal, (signal) =>
-        this.#store(channel, event, place, signal),
+      const stored = await abandonAfter(
+        { ms, what: `store event ${event.eventId}`, clock: this.#deps.clock, signal: this.#stop.signal },
+        (signal) => this.#store(channel, event, place, signal),
       );
       const receipt: Receipt = { eventId: event.eventId, ...stored };
       this.#stored.set(event.eventId, receipt);

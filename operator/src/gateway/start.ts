@@ -15,6 +15,7 @@ import { channels as channelResources } from '../kube/resource-types.ts';
 import type { ResourceStore } from '../kube/store.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Reached } from '../lib/crash-point.ts';
+import { abandonAfter } from '../lib/deadline.ts';
 import { TerminalError, toError, WaitingError } from '../lib/errors.ts';
 import { authenticate, CHANNEL_OPTIONS, closeServer, listen } from '../lib/grpc.ts';
 import type { TokenReviewer, TokenSource } from '../lib/identity.ts';
@@ -26,7 +27,6 @@ import type { ChannelType, IncomingAttachment, IncomingEvent, IncomingMessage, S
 import { KEEPER_TIMES, type KeeperTimes } from './channels/channel-keeper.ts';
 import type { Ownership } from './channels/ownership.ts';
 import { ChannelSupervisor } from './channels/supervisor.ts';
-import { withDeadline } from './deadline.ts';
 import { ShardInbox } from './inbox-client/inbox-client.ts';
 import { WEBHOOK_LIMITS, type WebhookLimits, webhookRoutes } from './ingress/webhook.ts';
 import { INTAKE_LIMITS, Intake, type IntakeLimits, type Receipt } from './intake.ts';
@@ -221,7 +221,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     void requests.answered().then(() => app.server.closeAllConnections());
     const calls = closeServer(grpc, GRPC_DRAIN_MS);
     try {
-      await withDeadline(clock, 'closing', DRAIN_MS, undefined, () => drained);
+      await abandonAfter({ ms: DRAIN_MS, what: 'finish what is in hand', clock, signal: undefined }, () => drained);
     } catch (thrown) {
       log.warn({ err: toError(thrown) }, 'work in hand is given up, platforms will send it again');
     }

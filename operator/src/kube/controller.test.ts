@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { TerminalError, WaitingError } from '../lib/errors.ts';
 import { silentLog } from '../lib/log.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { type Reconcile, runController } from './controller.ts';
-import { ManualClock } from './manual-clock.ts';
 import { createKubeMetrics } from './metrics.ts';
 import { WorkQueue } from './work-queue.ts';
 

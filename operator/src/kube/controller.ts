@@ -1,9 +1,9 @@
 /** Path of a custom resource, third hop: takes keys, runs the reconciler, and is the one place that knows what an outcome means. */
 import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import { TerminalError, toError, WaitingError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
-import { withDeadline } from './deadline.ts';
 import type { KubeMetrics } from './metrics.ts';
 import type { WorkQueue } from './work-queue.ts';
 

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { silentLog } from '../lib/log.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { systemRandom } from '../lib/random.ts';
 import { EmbeddedStore } from './embedded/embedded-store.ts';
 import { EventRecorder, type NewEvent } from './events.ts';
-import { ManualClock } from './manual-clock.ts';
 import { createKubeMetrics, type KubeMetrics } from './metrics.ts';
 import { configMaps, events, type KubeEvent } from './resource-types.ts';
 import type { KubeObject } from './store.ts';

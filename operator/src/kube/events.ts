@@ -4,12 +4,12 @@
  */
 import type { Condition } from '@dovecote/crds';
 import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import { toError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { Bell } from './bell.ts';
 import { transitions } from './conditions.ts';
-import { withDeadline } from './deadline.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { events } from './resource-types.ts';
 import type { KubeObject, ResourceStore } from './store.ts';

@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
 import { silentLog } from '../lib/log.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { systemRandom } from '../lib/random.ts';
 import { EmbeddedStore } from './embedded/embedded-store.ts';
 import { ConflictError } from './errors.ts';
 import { addFinalizer, hasFinalizer, removeFinalizer } from './finalizers.ts';
-import { ManualClock } from './manual-clock.ts';
 import { configMaps } from './resource-types.ts';
 
 const by = { fieldManager: 'test' };

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { silentLog } from '../lib/log.ts';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { systemRandom } from '../lib/random.ts';
 import { EmbeddedStore } from './embedded/embedded-store.ts';
 import { LeaseLostError, type LeaseOptions, runWhileLeader } from './lease.ts';
-import { ManualClock } from './manual-clock.ts';
 import { leases } from './resource-types.ts';
 import type { ResourceStore } from './store.ts';
 

@@ -6,10 +6,10 @@
  * so that `leaseMs - renewDeadlineMs` are left for the work to end before another may start.
  */
 import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import { toError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
-import { withDeadline } from './deadline.ts';
 import { ConflictError } from './errors.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { type Lease, leases } from './resource-types.ts';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { ManualClock } from '../lib/manual-clock.ts';
 import { DueKeys } from './due-keys.ts';
-import { ManualClock } from './manual-clock.ts';
 import { WorkQueue } from './work-queue.ts';
 
 const random = { fraction: () => 0.5, id: () => 'x' };

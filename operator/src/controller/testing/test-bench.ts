@@ -2,12 +2,12 @@
 import type { AgentGroup, Session } from '@dovecote/crds';
 import { Registry } from 'prom-client';
 import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
-import { ManualClock } from '../../kube/manual-clock.ts';
 import { createKubeMetrics } from '../../kube/metrics.ts';
 import { agentGroups, events, type KubeEvent, type Pod, pods, secrets, sessions } from '../../kube/resource-types.ts';
 import type { NewObject } from '../../kube/store.ts';
 import { noCrash, type Reached } from '../../lib/crash-point.ts';
 import { silentLog } from '../../lib/log.ts';
+import { ManualClock } from '../../lib/manual-clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { sessionName } from '../../lib/session-name.ts';
 import { type ControllerConfig, NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../config.ts';

@@ -1,10 +1,10 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { verifies } from '@dovecote/e2e/verifies.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals';
-import { ManualClock } from '../../kube/manual-clock.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { status } from '../../lib/grpc.ts';
 import { silentLog } from '../../lib/log.ts';
+import { ManualClock } from '../../lib/manual-clock.ts';
 import type { RunnerEndpoint } from '../attach/hub.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { RealRunner } from '../testing/real-runner.ts';

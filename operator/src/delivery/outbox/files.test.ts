@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { ManualClock } from '../../lib/manual-clock.ts';
 import {
   type Bench,
   channel,
@@ -16,7 +17,6 @@ import {
   SESSION,
   until,
 } from './testing/bench-cell.ts';
-import { ManualClock } from './testing/manual-clock.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
 
 jest.setTimeout(60_000);
@@ -101,7 +101,7 @@ describe('files', () => {
     await bench.outbox.read(SESSION);
     await until(() => rowOf(bench.cells, seq).state === 'failed');
     gateway.act = () => ({ type: 'refuse', reason: 'Forbidden', message: 'no' });
-    clock.advance(1_000);
+    clock.jump(1_000);
     await done();
     expect(existsSync(join(out, 'outbox', '1', 'a'))).toBe(true);
     gateway.act = () => undefined;

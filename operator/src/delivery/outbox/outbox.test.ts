@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { status } from '../../lib/grpc.ts';
+import { ManualClock } from '../../lib/manual-clock.ts';
 import { DEFAULT_OUTBOX_LIMITS } from './outbox-limits.ts';
 import {
   type Bench,
@@ -18,7 +19,6 @@ import {
   SESSION,
   until,
 } from './testing/bench-cell.ts';
-import { ManualClock } from './testing/manual-clock.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
 
 jest.setTimeout(60_000);
@@ -126,7 +126,7 @@ describe('the way out', () => {
     await bench.close();
     bench = reopen();
     await bench.outbox.resume(SESSION);
-    clock.advance(60_000);
+    clock.jump(60_000);
     await until(() => gateway.sent.length === 2);
     expect(gateway.texts()).toEqual(['now', 'later']);
   });
@@ -177,10 +177,10 @@ describe('edits and reactions', () => {
     runner.say({ kind: 'edit', content: { target: own, text: 'b' } });
     await bench.outbox.read(SESSION);
     await until(() => rowOf(bench.cells, own).state === 'failed');
-    clock.advance(1_000);
+    clock.jump(1_000);
     await until(() => rowOf(bench.cells, own).state === 'delivered');
     await until(() => rowOf(bench.cells, own + 2).state === 'failed');
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.sent.map(({ target }) => target)).toEqual(['', 'p1']);
   });
@@ -198,7 +198,7 @@ describe('a question', () => {
     await bench.outbox.read(SESSION);
     await until(() => rowOf(bench.cells, seq).state === 'failed');
     bench.destinations.splice(0, 1, destination('ops', 'other-chat'));
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(known).toEqual(['ops-chat', 'other-chat'].map((chat) => ({ seq, question_id: 'q', chat, answer_seq: null })));
   });
@@ -212,7 +212,7 @@ describe('permission', () => {
     await until(() => rowOf(bench.cells, seq).state === 'failed');
     bench.destinations.length = 0;
     gateway.act = () => undefined;
-    clock.advance(1_000);
+    clock.jump(1_000);
     await until(() => rowOf(bench.cells, seq).state === 'dead');
     expect(gateway.sent).toEqual([]);
     expect(rowOf(bench.cells, seq).last_error).toBe('there is no destination "ops"');
@@ -227,7 +227,7 @@ describe('permission', () => {
     await until(() => rowOf(bench.cells, seq).state === 'failed');
     bench.destinations[0] = destination('ops', 'new-chat');
     gateway.act = () => undefined;
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.sent.map(({ chat }) => chat)).toEqual(['new-chat']);
   });
@@ -238,7 +238,7 @@ describe('permission', () => {
     await bench.outbox.read(SESSION);
     expect(rowOf(bench.cells, seq).state).toBe('queued');
     bench.synced = true;
-    clock.advance(1_000);
+    clock.jump(1_000);
     await until(() => rowOf(bench.cells, seq).state === 'delivered');
     expect(gateway.sent.map(({ chat }) => chat)).toEqual(['ops-chat']);
   });
@@ -269,11 +269,11 @@ describe('failures', () => {
     await bench.close();
     bench = reopen();
     await bench.outbox.resume(SESSION);
-    clock.advance(29_999);
+    clock.jump(29_999);
     await bench.outbox.read(SESSION);
     expect(gateway.calls).toHaveLength(1);
     gateway.act = () => undefined;
-    clock.advance(1);
+    clock.jump(1);
     await allSettled();
     expect(gateway.calls.map(({ attempt }) => attempt)).toEqual([1, 2]);
     expect(rowOf(bench.cells, seq)).toMatchObject({ state: 'delivered', attempts: 2 });
@@ -293,7 +293,7 @@ describe('failures', () => {
       if (row.state === 'dead') break;
       waits.push(row.next_attempt_at - clock.now());
       const calls = gateway.calls.length;
-      clock.advance(row.next_attempt_at - clock.now());
+      clock.jump(row.next_attempt_at - clock.now());
       await until(() => gateway.calls.length > calls && rowOf(bench.cells, seq).state !== 'sending');
     }
     expect(waits.slice(0, 5)).toEqual([500, 1_000, 2_000, 4_000, 8_000]);
@@ -374,7 +374,7 @@ describe('failures', () => {
     await bench.outbox.read(SESSION);
     await until(() => rowOf(bench.cells, seq).state === 'failed');
     await gateway.close();
-    clock.advance(1_000);
+    clock.jump(1_000);
     await until(() => rowOf(bench.cells, seq).attempts === 2 && rowOf(bench.cells, seq).state !== 'sending');
     expect(rowOf(bench.cells, seq).state).toBe('failed');
     expect(gateway.settles).toEqual([]);
@@ -385,9 +385,9 @@ describe('failures', () => {
     const seq = runner.say({});
     await bench.outbox.read(SESSION);
     await until(() => gateway.sent.length === 1);
-    clock.advance(30_000);
+    clock.jump(30_000);
     await until(() => rowOf(bench.cells, seq).state === 'in_doubt');
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.settles).toHaveLength(1);
     expect(gateway.sent).toHaveLength(1);
@@ -404,7 +404,7 @@ describe('failures', () => {
     await until(() => rowOf(bench.cells, seq).state === 'in_doubt');
     gateway = await startScriptedPlatform(address);
     for (let i = 0; i < 50 && !isOpen(); i++) {
-      clock.advance(600_000);
+      clock.jump(600_000);
       await new Promise((resolve) => setImmediate(resolve));
       await until(() => rowOf(bench.cells, seq).state !== 'sending');
     }
@@ -422,7 +422,7 @@ describe('failures', () => {
     const seq = runner.say({});
     await bench.outbox.read(SESSION);
     await until(() => rowOf(bench.cells, seq).state === 'in_doubt');
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.texts().filter((text) => text === 'hi')).toHaveLength(times);
     expect(rowOf(bench.cells, seq).state).toBe(state);
@@ -439,7 +439,7 @@ describe('failures', () => {
     const seq = runner.say({});
     await bench.outbox.read(SESSION);
     await until(() => rowOf(bench.cells, seq).state === 'in_doubt');
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.sent).toHaveLength(1);
     expect(rowOf(bench.cells, seq)).toMatchObject({ state: 'delivered', platform_message_id: 'p1' });
@@ -465,7 +465,7 @@ describe('failures', () => {
     await until(() => answered);
     expect(rowOf(bench.cells, seq).state).toBe('sending');
     inbound.exec('DROP TRIGGER temp.full');
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(rowOf(bench.cells, seq)).toMatchObject({ state: 'delivered', attempts: 1 });
     expect(gateway.calls).toHaveLength(1);
@@ -490,7 +490,7 @@ describe('failures', () => {
     gate.resolve();
     await until(() => gateway.texts('hangs').length === 5);
     gateway.act = () => undefined;
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.texts('fails')).toEqual(['0', '1', '2', '3', '4']);
   });
@@ -524,7 +524,7 @@ describe('long texts', () => {
     bench = reopen();
     await bench.outbox.resume(SESSION);
     gateway.act = ({ content, part }) => ({ type: 'deliver', more: content.includes('long') && part < 2 });
-    clock.advance(1_000);
+    clock.jump(1_000);
     await allSettled();
     expect(gateway.sent.map(({ key }) => key)).toEqual([
       `${SESSION}/${seq}/0`,

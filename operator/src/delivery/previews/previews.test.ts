@@ -6,6 +6,7 @@ import { Counter, Registry } from 'prom-client';
 import { noCrash } from '../../lib/crash-point.ts';
 import { CHANNEL_OPTIONS } from '../../lib/grpc.ts';
 import { silentLog } from '../../lib/log.ts';
+import { ManualClock } from '../../lib/manual-clock.ts';
 import { Background } from '../background.ts';
 import { RateLimiter } from '../outbox/rate-limit.ts';
 import {
@@ -21,7 +22,6 @@ import {
   SESSION,
   until,
 } from '../outbox/testing/bench-cell.ts';
-import { ManualClock } from '../outbox/testing/manual-clock.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from '../outbox/testing/scripted-platform.ts';
 import { PreviewCalls } from './preview-calls.ts';
 import { PREVIEW_AFTER_MS, Previews } from './previews.ts';
@@ -119,14 +119,14 @@ async function answer(text: string, turnId = 'tA'): Promise<number> {
 /** Lets time pass in steps, as it does, until the condition holds. */
 async function pass(condition: () => boolean, what: string): Promise<void> {
   await until(() => {
-    clock.advance(100);
+    clock.jump(100);
     return condition();
   }, what);
 }
 /** Lets everything happen that would, in so much time. */
 async function quiet(ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 100) {
-    clock.advance(100);
+    clock.jump(100);
     for (let n = 0; n < 20; n += 1) await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -370,7 +370,7 @@ describe('that somebody types', () => {
     work('model');
     await until(() => gateway.typings.length === 1, 'the first');
     expect(gateway.typings[0]).toMatchObject({ channel: 'web', chat: 'home', thread: '' });
-    clock.advance(3_000);
+    clock.jump(3_000);
     work('exec'); // more news of the same turn is no reason
     await quiet(500);
     expect(gateway.typings.length).toBe(1);

@@ -5,10 +5,10 @@
 import type { Channel } from '@dovecote/crds';
 import { inbox } from '@dovecote/proto';
 import type { Clock } from '../../lib/clock.ts';
+import { abandonAfter } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { ConnectedChannel, IncomingAnswer, Outcome } from '../channels/channel.ts';
-import { withDeadline } from '../deadline.ts';
 import type { Receipt } from '../intake.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { answeredQuestion } from '../platform/question.ts';
@@ -58,7 +58,9 @@ export class ShownAnswers {
   }
 
   #begin(channel: string, failure: string, work: (signal: AbortSignal) => Promise<void> | undefined): void {
-    const done = withDeadline(this.#clock, 'showing an answer', CALL_MS, this.#stop.signal, async (signal) => work(signal))
+    const done = abandonAfter({ ms: CALL_MS, what: 'show an answer', clock: this.#clock, signal: this.#stop.signal }, async (signal) =>
+      work(signal),
+    )
       .catch((thrown: unknown) => this.#log.info({ channel, err: toError(thrown) }, failure))
       .finally(() => this.#inHand.delete(done));
     this.#inHand.add(done);

@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import type { Channel } from '@dovecote/crds';
 import { type Backoff, backoffMs } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { abandonAfter } from '../../lib/deadline.ts';
 import { TerminalError, toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import { TaskGroup } from '../../lib/task-group.ts';
-import { withDeadline } from '../deadline.ts';
 import { type ChannelType, type ConnectedChannel, credentialsOf, type Sink } from './channel.ts';
 import { connectedStatus, type Health } from './connected-status.ts';
 import type { Ownership } from './ownership.ts';
@@ -186,7 +186,9 @@ export class ChannelKeeper {
       log: this.#log,
       onOwnMessage: () => onOwnMessage(name),
     };
-    const connected = await withDeadline(clock, 'connecting', times.connectMs, signal, (within) => type.connect(options, within));
+    const connected = await abandonAfter({ ms: times.connectMs, what: 'connect', clock, signal }, (within) =>
+      type.connect(options, within),
+    );
     const old = this.#connection;
     this.#connection = { connected, fingerprint, since: clock.now(), replaced: new AbortController() };
     this.#dead = undefined;
@@ -246,10 +248,11 @@ export class ChannelKeeper {
   }
 
   async #verifying(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { clock, times } = this.#deps;
     while (!signal.aborted) {
-      await this.#deps.clock.sleep(this.#deps.times.verifyMs, signal).catch(() => {});
+      await clock.sleep(times.verifyMs, signal).catch(() => {});
       if (signal.aborted) return;
-      await withDeadline(this.#deps.clock, 'verifying the account', this.#deps.times.connectMs, signal, (within) =>
+      await abandonAfter({ ms: times.connectMs, what: 'verify the account', clock, signal }, (within) =>
         connection.connected.verify(within),
       );
     }

@@ -7,11 +7,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
+import { abandonAfter, DeadlineError } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { TokenBucket } from '../../lib/token-bucket.ts';
 import type { ConnectedChannel } from '../channels/channel.ts';
-import { DeadlineError, withDeadline } from '../deadline.ts';
 import type { Intake } from '../intake.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 
@@ -121,7 +121,9 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
         const spent = deps.clock.now() - startedAt;
         const budget = Math.max(1, connected.info.ackBudgetMs - spent);
         // When the budget is spent the work goes on: the platform's next try finds it done.
-        await withDeadline(deps.clock, 'storing the event', budget, undefined, () => deps.intake.receive(channel, verdict.events));
+        await abandonAfter({ ms: budget, what: 'store the event', clock: deps.clock, signal: undefined }, () =>
+          deps.intake.receive(channel, verdict.events),
+        );
       }
       deps.reached('gateway/after-enqueue-before-ack');
       deps.metrics.webhooks.inc({ channel: name, outcome: verdict.events.length > 0 ? 'stored' : 'ignored' });

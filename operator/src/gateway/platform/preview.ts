@@ -1,10 +1,10 @@
 /** An answer while it is being written: one message, made by the first call, changed by the later ones, and at last removed or replaced. */
 import type { platform } from '@dovecote/proto';
 import { status } from '@grpc/grpc-js';
+import { abandonAfter, DeadlineError } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import { StatusError } from '../../lib/grpc.ts';
 import { type ConnectedChannel, type Outcome, type Outgoing, RetryReason } from '../channels/channel.ts';
-import { DeadlineError, withDeadline } from '../deadline.ts';
 import { partial } from '../render/partial.ts';
 import type { PlatformDeps } from './service.ts';
 
@@ -40,7 +40,10 @@ async function call(
 ): Promise<Outcome> {
   const retry = (reason: RetryReason, message: string): Outcome => ({ type: 'retry', reason, message, afterMs: 0, maybeSent: true });
   try {
-    return await withDeadline(deps.clock, 'the preview', Math.min(CALL_MS, deps.limits.callMs), undefined, work);
+    return await abandonAfter(
+      { ms: Math.min(CALL_MS, deps.limits.callMs), what: 'show the preview', clock: deps.clock, signal: undefined },
+      work,
+    );
   } catch (thrown) {
     if (thrown instanceof DeadlineError) return retry(RetryReason.NoAnswer, thrown.message);
     deps.log.error({ channel, key: idempotencyKey, err: toError(thrown) }, 'channel failed in an unforeseen way');

@@ -8,6 +8,7 @@ import { platform } from '@dovecote/proto';
 import { type ServerReadableStream, status } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
+import { abandonAfter, DeadlineError } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import { handleUnary, StatusError, toStatus } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
@@ -20,7 +21,6 @@ import {
   type SettleableOutgoing,
   type Settlement,
 } from '../channels/channel.ts';
-import { DeadlineError, withDeadline } from '../deadline.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { type Content, ContentError, parseContent } from './content.ts';
 import { pieceOf } from './piece.ts';
@@ -118,8 +118,12 @@ export class PlatformService {
     // What cannot be sent has not been sent; the next Deliver says why.
     if (piece === undefined || piece.type === 'none') return verdict(platform.SettleResponse_Verdict.NOT_SENT);
     const outgoing = piece.type === 'file' ? { ...piece.file, sizeBytes: 0 } : piece.outgoing;
+    const {
+      clock,
+      limits: { callMs },
+    } = this.#deps;
     const settle = (outgoing: SettleableOutgoing): Promise<Settlement> =>
-      withDeadline(this.#deps.clock, 'settling', this.#deps.limits.callMs, undefined, (signal) =>
+      abandonAfter({ ms: callMs, what: 'settle the delivery', clock, signal: undefined }, (signal) =>
         connected.settle({ delivery: { ...addressOf(request), outgoing }, firstAttemptAtMs }, signal),
       );
     let settlement: Settlement;
@@ -150,10 +154,14 @@ export class PlatformService {
   }
 
   async typing({ channel, chat, thread }: platform.TypingRequest): Promise<platform.TypingResponse> {
+    const {
+      clock,
+      limits: { callMs },
+    } = this.#deps;
     const target = this.#find(channel);
     if (target?.connected.info.supports.typing === true) {
       try {
-        await withDeadline(this.#deps.clock, 'showing that the agent types', this.#deps.limits.callMs, undefined, (signal) =>
+        await abandonAfter({ ms: callMs, what: 'show that the agent types', clock, signal: undefined }, (signal) =>
           target.connected.typing(chat, thread, signal),
         );
       } catch (thrown) {
@@ -209,7 +217,7 @@ export class PlatformService {
     const stop = this.#deps.metrics.platformSeconds.startTimer({ channel: request.channel });
     this.#deps.reached('gateway/before-platform-call');
     try {
-      return await withDeadline(this.#deps.clock, 'the platform call', ms, undefined, (signal) =>
+      return await abandonAfter({ ms, what: 'call the platform', clock: this.#deps.clock, signal: undefined }, (signal) =>
         connected.deliver({ ...addressOf(request), outgoing }, signal),
       );
     } catch (thrown) {

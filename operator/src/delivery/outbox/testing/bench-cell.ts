@@ -20,12 +20,12 @@ import type { Clock } from '../../../lib/clock.ts';
 import { noCrash, type Reached } from '../../../lib/crash-point.ts';
 import { CHANNEL_OPTIONS } from '../../../lib/grpc.ts';
 import { silentLog } from '../../../lib/log.ts';
+import { ManualClock } from '../../../lib/manual-clock.ts';
 import type { Random } from '../../../lib/random.ts';
 import { ShardCells } from '../../cells/cells.ts';
 import { nextSeq } from '../../cells/next-seq.ts';
 import { createOutbox, type Outbox, type OutboxDeps } from '../outbox.ts';
 import type { OutboxLimits } from '../outbox-limits.ts';
-import { ManualClock } from './manual-clock.ts';
 
 export const SESSION = 'helper-abcdefghij';
 export const AGENT = 'helper';

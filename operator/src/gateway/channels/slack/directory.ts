@@ -1,7 +1,7 @@
 import type { WebClient } from '@slack/web-api';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../../lib/clock.ts';
-import { withDeadline } from '../../deadline.ts';
+import { abandonAfter } from '../../../lib/deadline.ts';
 import { within } from './web-api.ts';
 
 const KEEP_MS = 60 * 60_000;
@@ -34,7 +34,7 @@ export class SlackDirectory {
   }
 
   async #look(user: string): Promise<string> {
-    const { user: found } = await withDeadline(this.#clock, 'looking up a name', LOOKUP_MS, undefined, (signal) =>
+    const { user: found } = await abandonAfter({ ms: LOOKUP_MS, what: 'look up a name', clock: this.#clock, signal: undefined }, (signal) =>
       within(signal, () => this.#client.users.info({ user })),
     );
     return found?.profile?.display_name || found?.profile?.real_name || found?.real_name || found?.name || user;

@@ -1,9 +1,9 @@
 import { SocketModeClient } from '@slack/socket-mode';
 import type { WebClientOptions } from '@slack/web-api';
 import type { Clock } from '../../../lib/clock.ts';
+import { abandonAfter } from '../../../lib/deadline.ts';
 import { toError } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
-import { withDeadline } from '../../deadline.ts';
 import type { IncomingEvent, Sink } from '../channel.ts';
 import { Envelope } from './events.ts';
 import { fromSlackConnect } from './from-slack.ts';
@@ -77,7 +77,7 @@ async function oneConnection(
   const stop = (): void => ended.resolve();
   signal.addEventListener('abort', stop, { once: true });
   try {
-    await withDeadline(clock, 'opening the socket', START_MS, signal, () => client.start());
+    await abandonAfter({ ms: START_MS, what: 'open the socket', clock, signal }, () => client.start());
     await ended.promise;
   } catch (thrown) {
     if (!signal.aborted) throw fromSlackConnect('open the socket', thrown ?? new Error('it was closed before it said hello'));
@@ -85,8 +85,8 @@ async function oneConnection(
     signal.removeEventListener('abort', stop);
     // Acknowledgements go over this connection.
     while (inHand.size > 0) await Promise.all(inHand);
-    await withDeadline(clock, 'closing the socket', CLOSE_MS, undefined, () => client.disconnect()).catch((thrown: unknown) =>
-      log.debug({ err: toError(thrown) }, 'slack socket did not close cleanly'),
+    await abandonAfter({ ms: CLOSE_MS, what: 'close the socket', clock, signal: undefined }, () => client.disconnect()).catch(
+      (thrown: unknown) => log.debug({ err: toError(thrown) }, 'slack socket did not close cleanly'),
     );
     client.removeAllListeners();
   }

@@ -1,7 +1,7 @@
 /** Telegram's Bot API through telegraf's client. Its polling is not used: it moves the offset on before the updates are stored. */
 import { Telegram } from 'telegraf';
 import type { Clock } from '../../../lib/clock.ts';
-import { withDeadline } from '../../deadline.ts';
+import { abandonAfter } from '../../../lib/deadline.ts';
 
 const TIMEOUT_MS = 15_000;
 
@@ -26,7 +26,9 @@ export class BotApi {
       p: object,
       o: { signal: AbortSignal },
     ) => Promise<unknown>;
-    return withDeadline(this.#clock, `the call of ${method}`, timeoutMs, signal, (within) => callApi(method, payload, { signal: within }));
+    return abandonAfter({ ms: timeoutMs, what: `call ${method}`, clock: this.#clock, signal }, (within) =>
+      callApi(method, payload, { signal: within }),
+    );
   }
 
   /** The bytes of a file, by the path that getFile gave. No error of it names the address, which holds the token. */

@@ -1,6 +1,6 @@
 import { TelegramError } from 'telegraf';
+import { DeadlineError } from '../../../lib/deadline.ts';
 import { TerminalError } from '../../../lib/errors.ts';
-import { DeadlineError } from '../../deadline.ts';
 import { type Outcome, RefusedReason, RetryReason } from '../channel.ts';
 import { neverSent } from '../never-sent.ts';
 

@@ -1,11 +1,16 @@
-import type { Clock } from '../lib/clock.ts';
+import type { Clock } from './clock.ts';
+
+interface Sleeper {
+  readonly due: number;
+  readonly wake: () => void;
+}
 
 /** Test only: time that stands still until it is advanced. */
 export class ManualClock implements Clock {
   #now: number;
-  readonly #sleepers = new Set<{ readonly due: number; readonly wake: () => void }>();
+  readonly #sleepers = new Set<Sleeper>();
 
-  constructor(now = 1_000_000) {
+  constructor(now = 1_800_000_000_000) {
     this.#now = now;
   }
 
@@ -37,20 +42,34 @@ export class ManualClock implements Clock {
     return this.#sleepers.size;
   }
 
+  /** Moves time on at once: whoever's time has come then finds it late. */
+  jump(ms: number): void {
+    this.#now += ms;
+    for (const sleeper of this.#dueBy(this.#now)) this.#wake(sleeper);
+  }
+
   /** Moves time on, sleeper by sleeper, each with its consequences before the next. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settle();
     for (;;) {
-      const [next] = [...this.#sleepers].filter((s) => s.due <= end).sort((a, b) => a.due - b.due);
+      const [next] = this.#dueBy(end);
       if (next === undefined) break;
       this.#now = Math.max(this.#now, next.due);
-      this.#sleepers.delete(next);
-      next.wake();
+      this.#wake(next);
       await settle();
     }
     this.#now = end;
     await settle();
+  }
+
+  #dueBy(end: number): readonly Sleeper[] {
+    return [...this.#sleepers].filter(({ due }) => due <= end).sort((a, b) => a.due - b.due);
+  }
+
+  #wake(sleeper: Sleeper): void {
+    this.#sleepers.delete(sleeper);
+    sleeper.wake();
   }
 }
 
