@@ -2,7 +2,7 @@
  * The gateway: ends webhooks and socket connections, decides who may reach which agent, makes events durable in delivery, and
  * performs platform calls for delivery. It keeps nothing that a restart would lose, so N of them are equal.
  *
- *   platform → ingress → channels → access, routing → inbox-client → delivery
+ *   platform → ingress → channels → intake: access, routing → inbox-client → delivery
  *   delivery → platform → render → channels → platform
  */
 
@@ -29,7 +29,8 @@ import type { Ownership } from './channels/ownership.ts';
 import { ChannelSupervisor } from './channels/supervisor.ts';
 import { ShardInbox } from './inbox-client/inbox-client.ts';
 import { WEBHOOK_LIMITS, type WebhookLimits, webhookRoutes } from './ingress/webhook.ts';
-import { INTAKE_LIMITS, Intake, type IntakeLimits, type Receipt } from './intake.ts';
+import { INTAKE_LIMITS, Intake, type IntakeLimits } from './intake/intake.ts';
+import type { Receipt } from './intake/receipt.ts';
 import { gatewayMetrics } from './metrics.ts';
 import { type GatewayCaches, GatewayObjects } from './objects.ts';
 import { PLATFORM_LIMITS, type PlatformLimits, PlatformService } from './platform/service.ts';

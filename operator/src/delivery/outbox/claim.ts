@@ -8,29 +8,13 @@ import type { Random } from '../../lib/random.ts';
 import type { Cell } from '../cells/cells.ts';
 import { recordQuestion } from '../questions/questions.ts';
 import { type Destinations, NOWHERE, parseLane, resolve } from './address.ts';
-import { BadContentError, type Content, contentJson, type FileContent, parseContent } from './content.ts';
+import type { Claim } from './claimed.ts';
+import { BadContentError, type Content, contentJson, parseContent } from './content.ts';
 import { setAside } from './dead-letters.ts';
 import type { Effects } from './effects.ts';
 import * as ledger from './ledger.ts';
 import type { OutboxLimits } from './outbox-limits.ts';
 import { classifyRead, type OutRow, readRow } from './read-outbound.ts';
-
-/** A row that was committed as sending. */
-export interface Claim {
-  readonly session: string;
-  readonly lane: string;
-  /** `settle`: it may have been sent before, which is asked first */
-  readonly mode: 'send' | 'settle';
-  readonly row: DeliveredRow;
-  readonly noun: string | undefined;
-  readonly request: platform.DeliverRequest;
-  /** the turn whose preview it takes the place of */
-  readonly preview: string | undefined;
-  /** to be streamed behind the request */
-  readonly file: FileContent | undefined;
-  /** its age counts from here */
-  readonly dueSince: number;
-}
 
 export interface ClaimContext {
   readonly cell: Cell;

@@ -11,7 +11,7 @@ import type { Random } from '../../lib/random.ts';
 import type { Cell } from '../cells/cells.ts';
 import * as previews from '../previews/preview-rows.ts';
 import type { Channels } from './address.ts';
-import type { Claim } from './claim.ts';
+import type { Claim } from './claimed.ts';
 import { setAside } from './dead-letters.ts';
 import type { Effects } from './effects.ts';
 import * as ledger from './ledger.ts';

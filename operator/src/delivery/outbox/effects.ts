@@ -1,4 +1,4 @@
-import type { Claim } from './claim.ts';
+import type { Claim } from './claimed.ts';
 
 /** What a transaction leads to once it is committed, and only then. */
 export class Effects {

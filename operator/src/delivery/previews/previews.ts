@@ -6,30 +6,26 @@
 import type { AgentGroup } from '@dovecote/crds';
 import { attach } from '@dovecote/proto';
 import type { Counter } from 'prom-client';
-import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import type { Log } from '../../lib/log.ts';
 import type { AttachHub } from '../attach/hub.ts';
 import type { Background } from '../background.ts';
-import type { Cell, Cells } from '../cells/cells.ts';
+import type { Cell } from '../cells/cells.ts';
 import { type Address, answeredChat, type Destinations, laneOf } from '../outbox/address.ts';
 import { Alarms } from '../outbox/alarms.ts';
 import type { RateLimiter } from '../outbox/rate-limit.ts';
 import { askedSeq } from './asked-chat.ts';
-import type { PreviewCalls, PreviewOutcome } from './preview-calls.ts';
+import type { PreviewOutcome } from './preview-calls.ts';
 import * as rows from './preview-rows.ts';
-import { GIVE_UP_MS, previewKey, SETTLE_AFTER_MS, tidyPreview } from './tidy-preview.ts';
+import { GIVE_UP_MS, previewKey, SETTLE_AFTER_MS, type TidyDeps, tidyPreview } from './tidy-preview.ts';
 import { waitsForPerson } from './waits-for-person.ts';
 
-export interface PreviewsDeps {
-  readonly cells: Pick<Cells, 'open' | 'has'>;
+export interface PreviewsDeps extends TidyDeps {
   readonly hub: Pick<AttachHub, 'partial' | 'progress'>;
   readonly agentGroups: { get(name: string): AgentGroup | undefined };
   readonly destinations: Destinations;
-  readonly calls: PreviewCalls;
   readonly limiter: Pick<RateLimiter, 'tryEnterSpare'>;
   readonly background: Background;
-  readonly clock: Clock;
   readonly log: Log;
   readonly reached: Reached;
   /** by outcome: shown, changed, removed, settled, failed */

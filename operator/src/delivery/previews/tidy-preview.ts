@@ -1,9 +1,11 @@
 /** A preview that no answer took the place of is removed; of one that nobody knows it is found out whether it exists. */
 import type { PreviewRow } from '@dovecote/proto';
 import type { Database } from 'better-sqlite3';
+import type { Counter } from 'prom-client';
+import type { Clock } from '../../lib/clock.ts';
 import type { Cells } from '../cells/cells.ts';
+import type { PreviewCalls } from './preview-calls.ts';
 import * as rows from './preview-rows.ts';
-import type { PreviewsDeps } from './previews.ts';
 import { turnState } from './turn-state.ts';
 
 /** A call that was under way at a crash may take effect after it. */
@@ -16,9 +18,17 @@ export function previewKey(session: string, turn: string): string {
   return `${session}/${turn}/preview`;
 }
 
+export interface TidyDeps {
+  readonly cells: Pick<Cells, 'open' | 'has'>;
+  readonly clock: Clock;
+  readonly calls: PreviewCalls;
+  /** by outcome: settled, removed */
+  readonly outcomes: Pick<Counter<'outcome'>, 'inc'>;
+}
+
 /** True: nothing more is to be done about it. */
 export async function tidyPreview(
-  { cells, clock, calls, outcomes }: Pick<PreviewsDeps, 'cells' | 'clock' | 'calls' | 'outcomes'>,
+  { cells, clock, calls, outcomes }: TidyDeps,
   session: string,
   row: PreviewRow,
   signal: AbortSignal,

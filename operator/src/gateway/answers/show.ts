@@ -9,7 +9,7 @@ import { abandonAfter } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { ConnectedChannel, IncomingAnswer, Outcome } from '../channels/channel.ts';
-import type { Receipt } from '../intake.ts';
+import type { Receipt } from '../intake/receipt.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { answeredQuestion } from '../platform/question.ts';
 

@@ -12,7 +12,7 @@ import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { TokenBucket } from '../../lib/token-bucket.ts';
 import type { ConnectedChannel } from '../channels/channel.ts';
-import type { Intake } from '../intake.ts';
+import type { Intake } from '../intake/intake.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 
 export interface WebhookLimits {

@@ -1,20 +1,30 @@
 /** An answer while it is being written: one message, made by the first call, changed by the later ones, and at last removed or replaced. */
 import type { platform } from '@dovecote/proto';
 import { status } from '@grpc/grpc-js';
+import type { Clock } from '../../lib/clock.ts';
 import { abandonAfter, DeadlineError } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import { StatusError } from '../../lib/grpc.ts';
+import type { Log } from '../../lib/log.ts';
 import { type ConnectedChannel, type Outcome, type Outgoing, RetryReason } from '../channels/channel.ts';
+import type { GatewayMetrics } from '../metrics.ts';
 import { partial } from '../render/partial.ts';
-import type { PlatformDeps } from './service.ts';
 
 /** Shorter than a delivery's: the answer itself waits for a preview that is on its way, and a late one is worth nothing. */
 const CALL_MS = 4_000;
 /** One message holds no more of it: what follows is seen with the answer. */
 const FULL_MS = 15_000;
 
+export interface PreviewDeps {
+  readonly find: (channel: string) => { readonly connected: ConnectedChannel | undefined } | undefined;
+  readonly limits: { readonly callMs: number };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Pick<GatewayMetrics, 'platformCalls'>;
+}
+
 /** Throws StatusError INVALID_ARGUMENT. */
-export async function preview(deps: PlatformDeps, request: platform.PreviewRequest): Promise<platform.PreviewResponse> {
+export async function preview(deps: PreviewDeps, request: platform.PreviewRequest): Promise<platform.PreviewResponse> {
   const { channel, messageId, idempotencyKey, text: markdown } = request;
   if (idempotencyKey === '') throw new StatusError(status.INVALID_ARGUMENT, 'idempotency_key is missing');
   const connected = deps.find(channel)?.connected;
@@ -34,7 +44,7 @@ export async function preview(deps: PlatformDeps, request: platform.PreviewReque
 }
 
 async function call(
-  deps: PlatformDeps,
+  deps: PreviewDeps,
   { channel, idempotencyKey }: platform.PreviewRequest,
   work: (signal: AbortSignal) => Promise<Outcome>,
 ): Promise<Outcome> {
@@ -52,7 +62,7 @@ async function call(
 }
 
 function answer(
-  deps: PlatformDeps,
+  deps: PreviewDeps,
   { channel, chat, messageId }: platform.PreviewRequest,
   connected: ConnectedChannel,
   outcome: Outcome,

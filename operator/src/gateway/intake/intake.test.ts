@@ -1,14 +1,14 @@
 import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
-import { StatusError } from '../lib/grpc.ts';
-import type { IncomingAttachment, IncomingMessage } from './channels/channel.ts';
-import { localAnswer } from './channels/local/local.ts';
-import type { GatewayContext, GatewayDeps } from './start.ts';
-import { eventually } from './testing/eventually.ts';
-import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from './testing/objects.ts';
-import { scriptedMessage } from './testing/scripted-channel.ts';
-import { ASKING } from './testing/scripted-inbox.ts';
-import { type TestGateway, testGateway } from './testing/test-gateway.ts';
+import { StatusError } from '../../lib/grpc.ts';
+import type { IncomingAttachment, IncomingMessage } from '../channels/channel.ts';
+import { localAnswer } from '../channels/local/local.ts';
+import type { GatewayContext, GatewayDeps } from '../start.ts';
+import { eventually } from '../testing/eventually.ts';
+import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from '../testing/objects.ts';
+import { scriptedMessage } from '../testing/scripted-channel.ts';
+import { ASKING } from '../testing/scripted-inbox.ts';
+import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
 jest.setTimeout(30_000);
