@@ -128,7 +128,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const inbox = new ShardInbox({ clients, tokens: deps.tokens, metrics });
   const shown = new ShownAnswers({ find: (name) => supervisor.find(name), clock, log, metrics });
   const intake = new Intake({
-    onAnswer: (channel, event, receipt) => shown.show(channel, event, receipt),
+    onAnswer: (channel, event, answered) => shown.show(channel, event, answered),
     objects,
     inbox,
     limits: { ...INTAKE_LIMITS, ...deps.limits?.intake },

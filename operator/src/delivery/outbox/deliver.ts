@@ -9,7 +9,6 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Cell } from '../cells/cells.ts';
-import * as previews from '../previews/preview-rows.ts';
 import type { Channels } from './address.ts';
 import type { Claim } from './claimed.ts';
 import { setAside } from './dead-letters.ts';
@@ -19,6 +18,7 @@ import type { OutboxMetrics } from './metrics.ts';
 import { OutboxFileError, openOutboxFile, removeOutboxFolder } from './outbox-file.ts';
 import type { OutboxLimits } from './outbox-limits.ts';
 import type { PlatformCalls, SendOutcome, SettleOutcome } from './platform-call.ts';
+import * as previews from './preview-rows.ts';
 
 export interface DeliverDeps {
   readonly calls: PlatformCalls;

@@ -13,10 +13,10 @@ import type { Background } from '../background.ts';
 import type { Cell } from '../cells/cells.ts';
 import { type Address, answeredChat, type Destinations, laneOf } from '../outbox/address.ts';
 import { Alarms } from '../outbox/alarms.ts';
+import * as rows from '../outbox/preview-rows.ts';
 import type { RateLimiter } from '../outbox/rate-limit.ts';
 import { askedSeq } from './asked-chat.ts';
 import type { PreviewOutcome } from './preview-calls.ts';
-import * as rows from './preview-rows.ts';
 import { GIVE_UP_MS, previewKey, SETTLE_AFTER_MS, type TidyDeps, tidyPreview } from './tidy-preview.ts';
 import { waitsForPerson } from './waits-for-person.ts';
 

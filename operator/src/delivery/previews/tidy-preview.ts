@@ -4,8 +4,8 @@ import type { Database } from 'better-sqlite3';
 import type { Counter } from 'prom-client';
 import type { Clock } from '../../lib/clock.ts';
 import type { Cells } from '../cells/cells.ts';
+import * as rows from '../outbox/preview-rows.ts';
 import type { PreviewCalls } from './preview-calls.ts';
-import * as rows from './preview-rows.ts';
 import { turnState } from './turn-state.ts';
 
 /** A call that was under way at a crash may take effect after it. */

@@ -1,9 +1,9 @@
 import type { DeliveredRow } from '@dovecote/proto';
 import type { Cells } from '../cells/cells.ts';
-import { factsOf } from '../cells/facts.ts';
 import { prepared } from '../cells/statements.ts';
 import { titleOf } from '../cells/title.ts';
 import { parseLane } from '../outbox/address.ts';
+import { factsOf } from './facts.ts';
 import type { Feed } from './feed.ts';
 import type { ShardIndex } from './index-db.ts';
 

@@ -2,8 +2,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Cells } from '../cells/cells.ts';
-import { factsOf } from '../cells/facts.ts';
 import { prepared } from '../cells/statements.ts';
+import { factsOf } from './facts.ts';
 import type { ShardIndex } from './index-db.ts';
 
 /**

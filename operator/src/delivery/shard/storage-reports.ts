@@ -2,7 +2,7 @@
 import type { Session } from '@dovecote/crds';
 import type { ResourceStore } from '../../kube/store.ts';
 import type { Background } from '../background.ts';
-import { STORAGE_ANNOTATION, writeStorage } from '../wake/session-object.ts';
+import { STORAGE_ANNOTATION, writeStorage } from '../session-object.ts';
 
 export type StorageReason = 'Writable' | 'QuotaExceeded' | 'VolumeFull' | 'OutboundRefused' | 'CellMissing';
 

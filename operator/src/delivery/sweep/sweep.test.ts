@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, wri
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { agentGroups, sessions } from '../../kube/resource-types.ts';
+import { STORAGE_ANNOTATION } from '../session-object.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
-import { STORAGE_ANNOTATION } from '../wake/session-object.ts';
 
 jest.setTimeout(30_000);
 let bench: Bench;

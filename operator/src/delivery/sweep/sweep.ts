@@ -16,10 +16,10 @@ import { emptyTrash } from '../cells/trash.ts';
 import type { Limits } from '../limits.ts';
 import type { DeliveryMetrics } from '../metrics.ts';
 import { hasUnfinishedTurn } from '../outbox/unfinished-turn.ts';
+import { FIELD_MANAGER, newSession } from '../session-object.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import { reindex } from '../shard/rebuild.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
-import { FIELD_MANAGER, newSession } from '../wake/session-object.ts';
 import type { Wake } from '../wake/wake.ts';
 import { endOrphan, keepOrphan, type OrphanDeps } from './orphan.ts';
 

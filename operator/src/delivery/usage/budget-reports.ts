@@ -4,7 +4,7 @@ import { agentGroups } from '../../kube/resource-types.ts';
 import type { ResourceStore } from '../../kube/store.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Background } from '../background.ts';
-import { FIELD_MANAGER } from '../wake/session-object.ts';
+import { FIELD_MANAGER } from '../session-object.ts';
 import type { Standing } from './standing.ts';
 
 interface Said {

@@ -11,7 +11,7 @@ import { StatusError, status } from '../../lib/grpc.ts';
 import type { Background } from '../background.ts';
 import type { Cells } from '../cells/cells.ts';
 import type { Outbox } from '../outbox/outbox.ts';
-import { NOTICE_ANNOTATION, parseNotice, writeNotice } from '../wake/session-object.ts';
+import { NOTICE_ANNOTATION, parseNotice, writeNotice } from '../session-object.ts';
 import { whoWaits } from '../wake/who-waits.ts';
 import type { BudgetReports } from './budget-reports.ts';
 import { costOf } from './cost.ts';

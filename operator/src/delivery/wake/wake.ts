@@ -14,11 +14,11 @@ import type { Random } from '../../lib/random.ts';
 import type { AttachHub } from '../attach/hub.ts';
 import { prepared } from '../cells/statements.ts';
 import type { Limits } from '../limits.ts';
+import { newSession, writeAwake } from '../session-object.ts';
 import type { Feed } from '../shard/feed.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
 import { type AdmissionDecision, admit } from './admission.ts';
-import { newSession, writeAwake } from './session-object.ts';
 import { decideSleep, type SleepInput } from './sleep-decision.ts';
 import { Teller, type TellerDeps } from './teller.ts';
 

@@ -9,7 +9,6 @@ import { abandonAfter } from '../../lib/deadline.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { ConnectedChannel, IncomingAnswer, Outcome } from '../channels/channel.ts';
-import type { Receipt } from '../intake/receipt.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { answeredQuestion } from '../platform/question.ts';
 
@@ -36,7 +35,7 @@ export class ShownAnswers {
   }
 
   /** Never throws, and holds up nobody. */
-  show({ metadata: { name } }: Channel, event: IncomingAnswer, { answered }: Receipt): void {
+  show({ metadata: { name } }: Channel, event: IncomingAnswer, answered: inbox.AnswerResponse | undefined): void {
     const connected = this.#find(name)?.connected;
     if (connected === undefined || this.#stop.signal.aborted) return;
     this.#begin(name, 'whoever pressed was not told', (signal) =>

@@ -3,6 +3,7 @@
  * `receive` resolves, and only then may anyone acknowledge the platform.
  */
 import type { Channel } from '@dovecote/crds';
+import type { inbox } from '@dovecote/proto';
 import { LRUCache } from 'lru-cache';
 import { abandonAfter } from '../../lib/deadline.ts';
 import { toError, WaitingError } from '../../lib/errors.ts';
@@ -113,7 +114,7 @@ export class Intake {
       );
       const receipt: Receipt = { eventId: event.eventId, ...stored };
       this.#stored.set(event.eventId, receipt);
-      if (event.type === 'answer') this.#deps.onAnswer(channel, event, receipt);
+      if (event.type === 'answer') this.#deps.onAnswer(channel, event, receipt.answered);
       return receipt;
     } catch (thrown) {
       const error = toError(thrown);
@@ -131,5 +132,5 @@ export class Intake {
 export interface IntakeDeps extends EventStoreDeps {
   readonly limits: IntakeLimits;
   /** A press has been dealt with, durably. Must not throw. */
-  readonly onAnswer: (channel: Channel, event: IncomingAnswer, receipt: Receipt) => void;
+  readonly onAnswer: (channel: Channel, event: IncomingAnswer, answered: inbox.AnswerResponse | undefined) => void;
 }

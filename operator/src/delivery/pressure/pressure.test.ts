@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, openInboundWriter } from '@dovecote/proto';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { STORAGE_ANNOTATION } from '../session-object.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
-import { STORAGE_ANNOTATION } from '../wake/session-object.ts';
 
 jest.setTimeout(60_000);
 let bench: Bench;

@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
-import type { SessionFacts } from '../shard/index-db.ts';
-import { prepared } from './statements.ts';
+import { prepared } from '../cells/statements.ts';
+import type { SessionFacts } from './index-db.ts';
 
 /**
  * What inbound.db says about a session's work: messages that wait for a turn, and when the first of them is due. Silent context

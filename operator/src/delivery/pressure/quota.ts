@@ -6,8 +6,8 @@ import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Cells } from '../cells/cells.ts';
 import { measureFolder } from '../cells/measure.ts';
-import type { ShardIndex } from './index-db.ts';
-import type { StorageReports } from './storage-reports.ts';
+import type { ShardIndex } from '../shard/index-db.ts';
+import type { StorageReports } from '../shard/storage-reports.ts';
 
 export interface QuotaDeps {
   readonly cells: Cells;

@@ -1,10 +1,10 @@
 /** What delivery writes of a Session: its making, spec.awake and two annotations. Everything else is the controller's or people's. */
 import { type AgentGroup, API_VERSION, type Session } from '@dovecote/crds';
 import type { MetaRow } from '@dovecote/proto';
-import { ConflictError } from '../../kube/errors.ts';
-import { sessions } from '../../kube/resource-types.ts';
-import type { NewObject, ResourceStore } from '../../kube/store.ts';
-import { parseScope } from '../../lib/scope.ts';
+import { ConflictError } from '../kube/errors.ts';
+import { sessions } from '../kube/resource-types.ts';
+import type { NewObject, ResourceStore } from '../kube/store.ts';
+import { parseScope } from '../lib/scope.ts';
 
 export const FIELD_MANAGER = 'dovecote-delivery';
 /** JSON {reason, message}: the controller turns it into the condition StorageOk. */

@@ -7,12 +7,12 @@ import type { Background } from '../background.ts';
 import type { Cells } from '../cells/cells.ts';
 import type { Limits } from '../limits.ts';
 import type { Outbox } from '../outbox/outbox.ts';
+import type { ShardIndex } from '../shard/index-db.ts';
+import { VolumeSpace } from '../shard/space.ts';
+import type { StorageReports } from '../shard/storage-reports.ts';
 import type { Wake } from '../wake/wake.ts';
 import { whoWaits } from '../wake/who-waits.ts';
-import type { ShardIndex } from './index-db.ts';
 import { Quota } from './quota.ts';
-import { VolumeSpace } from './space.ts';
-import type { StorageReports } from './storage-reports.ts';
 
 export interface PressureDeps {
   readonly root: string;

@@ -1,9 +1,9 @@
 /** The door of Answer: a press on a button becomes a row of the control lane, and the question is closed with it. */
 import { inbox } from '@dovecote/proto';
 import { StatusError, status } from '../../lib/grpc.ts';
-import type { Inbox, InboxDeps } from '../inbox/inbox.ts';
-import { checkText, invalid, type NewMessage, orNull } from '../inbox/new-message.ts';
-import { findQuestion, optionsOf } from './questions.ts';
+import { findQuestion, optionsOf } from '../questions/questions.ts';
+import type { Inbox, InboxDeps } from './inbox.ts';
+import { checkText, invalid, type NewMessage, orNull } from './new-message.ts';
 
 const UNKNOWN: inbox.AnswerResponse = { outcome: inbox.AnswerOutcome.UNKNOWN, label: '', answeredBy: '', title: '', text: '' };
 

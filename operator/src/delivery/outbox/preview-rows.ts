@@ -2,7 +2,7 @@
 import type { PreviewRow } from '@dovecote/proto';
 import type { Database } from 'better-sqlite3';
 import { prepared } from '../cells/statements.ts';
-import type { Address } from '../outbox/address.ts';
+import type { Address } from './address.ts';
 
 export function find(db: Database, turn: string): PreviewRow | undefined {
   return prepared(db, 'SELECT * FROM previews WHERE turn_id = ?').get(turn) as PreviewRow | undefined;
