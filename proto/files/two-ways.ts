@@ -21,21 +21,29 @@ export function twoWays<Req, Res>(call: ServerDuplexStream<Req, Res>, ending: Ab
   call.on('cancelled', () => left.abort());
   call.on('close', () => left.abort());
   const gone = AbortSignal.any([left.signal, ending]);
-  const over = Promise.withResolvers<never>();
-  over.promise.catch(() => {}); // seen only by those who wait
-  const onGone = (): void => over.reject(new CallOverError(ending.aborted ? 'the server ends' : 'the caller has left'));
-  if (gone.aborted) onGone();
-  else gone.addEventListener('abort', onGone, { once: true });
+  // A listener for each wait: whatever is raced with one promise that lasts as long as the call is held until the call ends, and so
+  // would be every message of it.
+  const unlessOver = async <T>(work: Promise<T>): Promise<T> => {
+    const over = Promise.withResolvers<never>();
+    const onGone = (): void => over.reject(new CallOverError(ending.aborted ? 'the server ends' : 'the caller has left'));
+    if (gone.aborted) onGone();
+    else gone.addEventListener('abort', onGone, { once: true });
+    try {
+      return await Promise.race([work, over.promise]);
+    } finally {
+      gone.removeEventListener('abort', onGone);
+    }
+  };
   const messages = call[Symbol.asyncIterator]() as AsyncIterator<Req>;
   return {
     gone,
-    requests: { next: () => Promise.race([messages.next(), over.promise]) },
+    requests: { next: () => unlessOver(messages.next()) },
     send: async (response) => {
       if (call.write(response)) return;
       const drained = Promise.withResolvers<void>();
       call.once('drain', drained.resolve);
       try {
-        await Promise.race([drained.promise, over.promise]);
+        await unlessOver(drained.promise);
       } finally {
         call.off('drain', drained.resolve);
       }
