@@ -72,6 +72,9 @@ function buildSpec(session: Session, agentGroup: AgentGroup, runtime: PodRuntime
     automountServiceAccountToken: false,
     // Without it each Service of the namespace becomes variables in the environment of an agent's shell.
     enableServiceLinks: false,
+    // As process 1 the runner would have to reap what commands leave behind, which Node cannot: each is a zombie for as long as the Pod
+    // lives, until it may have no more processes. The Pod's own first process reaps them.
+    shareProcessNamespace: true,
     ...(agentGroup.spec.runtimeClassName !== undefined && { runtimeClassName: agentGroup.spec.runtimeClassName }),
     ...(runtime.priorityClassName !== undefined && { priorityClassName: runtime.priorityClassName }),
     ...(runtime.tolerations !== undefined && { tolerations: runtime.tolerations }),
