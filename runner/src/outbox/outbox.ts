@@ -200,10 +200,12 @@ export class Outbox {
     return seqs.flatMap((seq) => (claim.get({ seq, turn: turn.id, now }) as AckRow | undefined) ?? []);
   }
 
-  /** Gives back what a turn claimed and no step used: not counted as a try, because nothing died. */
-  release(turn: string, nextTryAt: number, why: string): void {
+  /** Gives back what a turn claimed and no step used: not counted as a try, because nothing died. `also` becomes true together with it. */
+  release(turn: string, nextTryAt: number, why: string, also: Pick<Change, 'out' | 'state'> = {}): void {
     const now = this.#clock.now();
     const acks = this.#transaction(() => {
+      for (const row of also.out ?? []) this.#appendOut(row, now);
+      for (const [key, value] of Object.entries(also.state ?? {})) this.#putState(key, value, now);
       this.#sql(`UPDATE turns SET state = 'stopped', error = ?, ended_at = ? WHERE id = ? AND state = 'running' AND steps = 0`).run(
         why,
         now,
@@ -214,6 +216,7 @@ export class Outbox {
       ).all(nextTryAt, now, turn) as AckRow[];
     });
     this.#inbox.mirror(acks);
+    if (also.out !== undefined && also.out.length > 0) this.#onRows(this.highestSeq());
   }
 
   /** One transaction. The rows' files must lie in their place before it. */

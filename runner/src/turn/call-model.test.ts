@@ -7,7 +7,7 @@ import { Outbox } from '../outbox/outbox.ts';
 import { type Answer, type Provider, ProviderError, type ProviderRequest } from '../providers/provider.ts';
 import { TestCell } from '../testing/cell.ts';
 import { ManualClock } from '../testing/manual-clock.ts';
-import { administratorWait } from './administrator-wait.ts';
+import { type AdministratorWaits, administratorWait, withoutWait } from './administrator-wait.ts';
 import { type CallOptions, callModel, RETRY_STATE, type RetryState } from './call-model.ts';
 
 const ANSWER: Answer = {
@@ -203,27 +203,47 @@ describe('a call of the model', () => {
 
 describe('the wait for an administrator', () => {
   test('begins with a minute, doubles to an hour, tells once, and ends after a day', () => {
-    let stored: RetryState | undefined;
+    let waiting: AdministratorWaits = {};
     const waits: number[] = [];
     let now = 0;
     let tells = 0;
-    for (let wait = administratorWait(stored, '2/1', now); wait !== undefined; wait = administratorWait(stored, '2/1', now)) {
-      waits.push((wait.retry.nextAt - now) / 60_000);
+    for (let wait = administratorWait(waiting, '2/1', now); wait !== undefined; wait = administratorWait(waiting, '2/1', now)) {
+      waits.push((wait.nextAt - now) / 60_000);
       if (!wait.told) tells += 1;
-      stored = wait.retry;
-      now = wait.retry.nextAt;
+      waiting = wait.waits;
+      now = wait.nextAt;
     }
     expect(waits.slice(0, 8)).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
     expect(tells).toBe(1);
     expect(now).toBeGreaterThan(24 * 3_600_000);
     expect(now).toBeLessThan(26 * 3_600_000);
+    expect(withoutWait(waiting, '2/1')).toBeUndefined();
+  });
+
+  test('is one of each message: of two that take turns, each is told once and tried later and later', () => {
+    const told: string[] = [];
+    const due = new Map([
+      ['2/1', 0],
+      ['4/1', 30_000],
+    ]);
+    let waiting: AdministratorWaits = {};
+    for (let tries = 0; tries < 20; tries += 1) {
+      const [[call, now] = ['', 0]] = [...due].sort(([, a], [, b]) => a - b);
+      const wait = administratorWait(waiting, call, now);
+      if (wait?.told === false) told.push(call);
+      waiting = wait?.waits ?? {};
+      due.set(call, wait?.nextAt ?? Number.POSITIVE_INFINITY);
+    }
+    expect(told).toEqual(['2/1', '4/1']);
+    expect(Math.min(...due.values())).toBeGreaterThan(2 * 3_600_000);
+    expect(Object.keys(withoutWait(waiting, '2/1') ?? {})).toEqual(['4/1']);
   });
 
   test('goes on beyond a day, and not a moment too long, while it is said when it ends by itself', () => {
-    const waited = { call: '2/1', attempts: 40, firstAt: 0, nextAt: 0, told: true };
+    const waiting = { '2/1': { attempts: 40, firstAt: 0 } };
     const now = 10 * 24 * 3_600_000;
-    expect(administratorWait(waited, '2/1', now)).toBeUndefined();
-    expect(administratorWait(waited, '2/1', now, 3_600_000)?.retry.nextAt).toBe(now + 3_600_000);
-    expect(administratorWait(waited, '2/1', now, 5_000)?.retry.nextAt).toBe(now + 5_000);
+    expect(administratorWait(waiting, '2/1', now)).toBeUndefined();
+    expect(administratorWait(waiting, '2/1', now, 3_600_000)?.nextAt).toBe(now + 3_600_000);
+    expect(administratorWait(waiting, '2/1', now, 5_000)?.nextAt).toBe(now + 5_000);
   });
 });

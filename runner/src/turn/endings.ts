@@ -1,8 +1,7 @@
 /** How a turn ends, or is left, in any way but with the model's own last word. Each is one transaction. */
 import type { Block } from '@dovecote/proto';
 import type { ProviderError, TranscriptMessage } from '../providers/provider.ts';
-import { administratorWait, awaitsAdministrator } from './administrator-wait.ts';
-import { RETRY_STATE } from './call-model.ts';
+import { ADMINISTRATOR_STATE, type AdministratorWaits, administratorWait, awaitsAdministrator, withoutWait } from './administrator-wait.ts';
 import type { Unused } from './reading.ts';
 import { refusalSentence, STOPPED } from './sentences.ts';
 import type { SessionDeps } from './session-deps.ts';
@@ -68,17 +67,14 @@ export function endRefused(error: ProviderError, standing: Standing, deps: Sessi
   transcript.forget();
   const cause = `${error.reason}: ${error.message}`;
   const sentence = refusalSentence(error);
-  const wait =
-    steps === 0 && awaitsAdministrator(error)
-      ? administratorWait(outbox.getState(RETRY_STATE), firstCall, clock.now(), error.retryAfterMs)
-      : undefined;
+  const waits = (outbox.getState(ADMINISTRATOR_STATE) ?? {}) as AdministratorWaits;
+  const wait = steps === 0 && awaitsAdministrator(error) ? administratorWait(waits, firstCall, clock.now(), error.retryAfterMs) : undefined;
   if (wait !== undefined) {
     // The messages stay due, later and later; people are told once.
-    outbox.commit({
-      state: { [RETRY_STATE]: wait.retry },
+    outbox.release(id, wait.nextAt, cause, {
+      state: { [ADMINISTRATOR_STATE]: wait.waits },
       out: wait.told ? [] : [{ id: `${id}/1/waits`, kind: 'chat', inReplyTo: replyTo, content: { text: sentence } }],
     });
-    outbox.release(id, wait.retry.nextAt, cause);
     return 'ended';
   }
   outbox.commit({
@@ -86,7 +82,7 @@ export function endRefused(error: ProviderError, standing: Standing, deps: Sessi
     // A failed chat message is what delivery tells people about, with this error: one sentence, not two.
     out: unused.asked ? [] : [{ id: `${id}/${steps + 1}/refused`, kind: 'chat', inReplyTo: replyTo, content: { text: sentence } }],
     turn: { id, state: 'failed', steps, error: cause },
-    state: VOID,
+    state: { ...VOID, [ADMINISTRATOR_STATE]: withoutWait(waits, firstCall) },
   });
   return 'ended';
 }

@@ -285,16 +285,30 @@ describe('a model', () => {
     const runner = running.start(cell);
     await until('it is told', () => cell.acks()[0]?.state === 'interrupted');
     expect(cell.texts()).toEqual([expect.stringContaining('Once an administrator has set it up, I will.')]);
-    const { nextAt } = cell.state('provider_retry') as { nextAt: number };
-    expect(cell.acks()).toMatchObject([{ in_seq: seq, tries: 0, next_try_at: nextAt }]);
+    expect(cell.acks()).toMatchObject([{ in_seq: seq, tries: 0 }]);
+    const other = cell.say('say me too');
+    await until('it is told to the other', () => cell.acks()[1]?.state === 'interrupted');
+    expect(cell.texts()).toHaveLength(2);
     expect((await runner.drain()).code).toBe(0);
+
+    // The first one's minute is over: refused again, it waits longer, and nobody hears of it twice.
+    const makeDue = (where: string): void => {
+      const db = openOutboundWriter(cell.outboundPath);
+      db.exec(`UPDATE acks SET next_try_at = 0 WHERE ${where}`);
+      db.close();
+    };
+    makeDue(`in_seq = ${seq}`);
+    const again = running.start(cell);
+    await until('it waits again', () => (cell.acks()[0]?.next_try_at ?? 0) > Date.now() + 90_000);
+    expect(cell.texts()).toHaveLength(2);
+    expect((await again.drain()).code).toBe(0);
+
     cell.setAgent({ provider: 'demo' });
-    const db = openOutboundWriter(cell.outboundPath);
-    db.exec("UPDATE acks SET next_try_at = 0; UPDATE state SET value = json_set(value, '$.nextAt', 0) WHERE key = 'provider_retry'");
-    db.close();
+    makeDue(`in_seq IN (${seq}, ${other})`);
     running.start(cell);
-    await until('it is answered', () => cell.texts().length === 2);
-    expect(cell.texts()[1]).toBe('at last');
+    await until('both are answered', () => cell.texts().length === 3);
+    expect(cell.texts()[2]).toBe('at last\nme too');
+    expect(cell.state('administrator_waits')).toBeUndefined();
   });
 });
 

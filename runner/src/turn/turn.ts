@@ -6,6 +6,7 @@ import type { NewHistory } from '../outbox/outbox.ts';
 import type { HomeFile } from '../prompts/home-files.ts';
 import { systemPrompt } from '../prompts/system-prompt.ts';
 import { type Answer, type Provider, ProviderError, type ProviderRequest, type TranscriptMessage } from '../providers/provider.ts';
+import { ADMINISTRATOR_STATE } from './administrator-wait.ts';
 import { type CallOptions, callModel } from './call-model.ts';
 import { compact } from './compact.ts';
 import { composeAnswer, NO_DESTINATION } from './compose-answer.ts';
@@ -225,7 +226,7 @@ export class Turn {
       settle: { seqs: unused.seqs, state: 'done', turn: this.id },
       out: out.map(({ text, ...to }, n) => ({ id: `${this.id}/${step}/${n}`, kind: 'chat', ...to, content: { text } })),
       turn: { id: this.id, state: ends ? 'done' : 'running', steps: step, model: answer.model },
-      state: VOID,
+      state: { ...VOID, [ADMINISTRATOR_STATE]: undefined },
     });
     reached('runner/after-step-commit');
     this.#remember(history);
