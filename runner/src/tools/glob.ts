@@ -2,6 +2,7 @@ import { matchesGlob } from 'node:path';
 import { walkFiles } from '@dovecote/proto';
 import { z } from 'zod';
 import { defineTool } from './tool.ts';
+import { withinTime } from './within-time.ts';
 
 const MAX_FOUND = 500;
 const MAX_VISITED = 200_000;
@@ -16,9 +17,10 @@ export const globTool = defineTool({
   permission: 'always',
   repeatable: true,
   async run({ pattern, path = '.' }, { files }) {
-    const found = [...walkFiles(files, path, MAX_VISITED)]
-      .filter(({ relative }) => matchesGlob(relative, pattern))
-      .sort((a, b) => b.stats.mtimeMs - a.stats.mtimeMs || (a.relative < b.relative ? -1 : 1));
+    const all = [...walkFiles(files, path, MAX_VISITED)];
+    const found = withinTime(pattern, () => all.filter(({ relative }) => matchesGlob(relative, pattern))).sort(
+      (a, b) => b.stats.mtimeMs - a.stats.mtimeMs || (a.relative < b.relative ? -1 : 1),
+    );
     if (found.length === 0) return 'No file matches.';
     const lines = found.slice(0, MAX_FOUND).map(({ relative }) => relative);
     if (found.length > MAX_FOUND) lines.push(`(${found.length - MAX_FOUND} more files)`);

@@ -3,6 +3,7 @@ import { setImmediate as nextTick } from 'node:timers/promises';
 import { JailError, readText, splitLines, TooLargeError, walkFiles } from '@dovecote/proto';
 import { z } from 'zod';
 import { defineTool, ToolError } from './tool.ts';
+import { withinTime } from './within-time.ts';
 
 const MAX_HITS = 200;
 const MAX_LINE = 400;
@@ -29,9 +30,11 @@ export const grep = defineTool({
     for (const relative of names) {
       await nextTick(); // one file at a time: the heartbeat must go on during a long search
       signal.throwIfAborted();
-      for (const [index, line] of linesOf(files, posix.join(path, relative)).entries()) {
-        // A line beyond this cannot be shown anyway, and a bad expression needs time that grows with the line.
-        if (!expression.test(line.slice(0, 10_000))) continue;
+      const lines = linesOf(files, posix.join(path, relative));
+      // Beyond this a line cannot be shown anyway.
+      const matching = withinTime(pattern, () => lines.map((line) => expression.test(line.slice(0, 10_000))));
+      for (const [index, line] of lines.entries()) {
+        if (matching[index] !== true) continue;
         hits.push(`${single ? path : relative}:${index + 1}: ${line.slice(0, MAX_LINE)}`);
         if (hits.length >= MAX_HITS) return `${hits.join('\n')}\n(more hits follow: narrow the search)`;
       }
@@ -48,10 +51,9 @@ function compile(pattern: string, ignoreCase: boolean): RegExp {
   }
 }
 
-function* walk(files: Parameters<typeof walkFiles>[0], path: string, glob: string | undefined): Generator<string> {
-  for (const { relative, stats } of walkFiles(files, path, MAX_VISITED)) {
-    if (stats.size <= MAX_FILE_BYTES && (glob === undefined || matchesGlob(relative, glob))) yield relative;
-  }
+function walk(files: Parameters<typeof walkFiles>[0], path: string, glob: string | undefined): readonly string[] {
+  const names = [...walkFiles(files, path, MAX_VISITED)].flatMap(({ relative, stats }) => (stats.size <= MAX_FILE_BYTES ? [relative] : []));
+  return glob === undefined ? names : withinTime(glob, () => names.filter((name) => matchesGlob(name, glob)));
 }
 
 function linesOf(files: Parameters<typeof walkFiles>[0], path: string): readonly string[] {

@@ -205,6 +205,15 @@ describe('glob and grep', () => {
     expect((await use('grep', { pattern: 'ALPHA', ignore_case: true, glob: '**/o*.ts' })).text).toBe('src/old.ts:1: const Alpha = 1;');
     expect((await use('grep', { pattern: '(' })).text).toContain('Invalid regular expression');
   });
+
+  test.each([
+    ['grep', { pattern: '(a+)+$' }],
+    ['glob', { pattern: `${'*a'.repeat(20)}b` }],
+  ])('%s tells of a pattern that would hold the process for ever', async (tool, input) => {
+    put('a'.repeat(100), `${'a'.repeat(100)}!`);
+    const { isError, text } = await use(tool, input);
+    expect([isError, text]).toEqual([true, expect.stringContaining('takes too long to match')]);
+  });
 });
 
 describe('exec', () => {
