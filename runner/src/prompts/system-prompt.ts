@@ -120,7 +120,6 @@ function files({ tools, workspace, home, attachments }: PromptInput): string {
   ].join('\n');
 }
 
-/** Without it the model takes an absent tool for one that it never had, and people are told that the agent cannot do such things. */
 /** What the agent wrote about itself changes more often than the rest: the part before it stays cacheable. */
 function homeFiles({ homeFiles: read = [], home }: PromptInput): string {
   return read
@@ -134,6 +133,7 @@ function homeFiles({ homeFiles: read = [], home }: PromptInput): string {
     .join('\n\n');
 }
 
+/** Without it the model takes an absent tool for one that it never had, and people are told that the agent cannot do such things. */
 function missingTools({ missing = [] }: PromptInput): string {
   if (missing.length === 0) return '';
   return ['# Tools that are missing now', '', ...missing.map((sentence) => `- ${sentence}`)].join('\n');

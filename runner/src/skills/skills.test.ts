@@ -80,6 +80,19 @@ describe('skills', () => {
       expect(text).toContain(part);
   });
 
+  test('that the agent made into links to themselves take nothing from the others', async () => {
+    write(join(home(), 'good'), '---\ndescription: d\n---\nbody');
+    mkdirSync(join(home(), 'round'));
+    symlinkSync('SKILL.md', join(home(), 'round', 'SKILL.md'));
+    const found = await skills();
+    expect(found.list.map(({ name }) => name)).toEqual(['good']);
+    expect(found.problems).toEqual([expect.stringContaining('round/SKILL.md cannot be read')]);
+    rmSync(home(), { recursive: true });
+    symlinkSync('home', home());
+    await found.refresh();
+    expect(found.list).toEqual([]);
+  });
+
   test('are read anew when they change, appear and go', async () => {
     const found = await skills();
     expect(found.list).toEqual([]);

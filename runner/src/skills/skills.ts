@@ -101,9 +101,9 @@ interface Folder {
 }
 
 function foldersOf(root: SkillRoot): readonly Folder[] {
-  if (statSync(root.dir, { throwIfNoEntry: false }) === undefined) return [];
   let entries: readonly Dirent[];
   try {
+    if (statSync(root.dir, { throwIfNoEntry: false }) === undefined) return [];
     entries = readdirSync(root.dir, { withFileTypes: true });
   } catch {
     return []; // none of that kind
@@ -114,9 +114,14 @@ function foldersOf(root: SkillRoot): readonly Folder[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** One that cannot be looked at (a link to itself, a folder without rights) is told of when it is read: here it would end the turn. */
 function stampOf(folder: string): string {
-  const stat = statSync(join(folder, FILE), { throwIfNoEntry: false });
-  return stat === undefined ? '' : `${stat.ino} ${stat.mtimeMs} ${stat.size}`;
+  try {
+    const stat = statSync(join(folder, FILE), { throwIfNoEntry: false });
+    return stat === undefined ? '' : `${stat.ino} ${stat.mtimeMs} ${stat.size}`;
+  } catch (e) {
+    return String((e as NodeJS.ErrnoException).code);
+  }
 }
 
 /** No link is followed, except the one by which a kubelet exchanges all files of a ConfigMap at once. */
