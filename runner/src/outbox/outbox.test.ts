@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openOutboundWriter } from '@dovecote/proto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Inbox } from '../inbox/inbox.ts';
 import { TestCell } from '../testing/cell.ts';
@@ -102,6 +104,26 @@ describe('the outbox', () => {
     expect(cell.acks()).toHaveLength(2);
     await new Promise(setImmediate);
     expect(visible).toEqual(['t1', 't2']);
+  });
+
+  test('tells at the next commit why a claim could not be committed by itself', async () => {
+    outbox.claim(turn('t1'), [cell.say('x')]);
+    const db = openOutboundWriter(cell.outboundPath);
+    db.exec('DROP TABLE acks');
+    db.close();
+    clock.advance(1_000);
+    await new Promise(setImmediate);
+    expect(() => outbox.commit({})).toThrow(/no such table/);
+  });
+
+  test('takes a pipe in the place of the claim marker for none, and does not wait for it', () => {
+    outbox.close();
+    execFileSync('mkfifo', [join(cell.out, 'claim')]);
+    outbox = open();
+    expect(outbox.clearStale()).toEqual({ interrupted: 0, setAside: 0 });
+    const seq = cell.say('x');
+    outbox.claim(turn('t1'), [seq]);
+    expect(cell.acks()).toMatchObject([{ in_seq: seq, state: 'processing' }]); // at once, as no marker can be written
   });
 
   test.each(['', '{', '{"turn":{"id":1,"provider":"p"},"seqs":[2]}', '{"turn":{"id":"t","provider":"p"},"seqs":[1]}', 'x'.repeat(100_000)])(

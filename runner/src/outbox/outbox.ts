@@ -179,10 +179,10 @@ export class Outbox {
     this.#inbox.mirror(
       seqs.map((in_seq) => ({ in_seq, state: 'processing', turn_id: turn.id, tries: 1, next_try_at: 0, error: null, at: now })),
     );
-    this.#clock.sleep(CLAIM_WITHIN_MS, timer.signal).then(
-      () => this.#commitEarly(),
-      () => {}, // another commit took it along
-    );
+    this.#clock
+      .sleep(CLAIM_WITHIN_MS, timer.signal)
+      .then(() => this.#commitEarly())
+      .catch(() => {}); // another commit took it along; or the file is at fault, which ends the turn, with its reason, at the next commit
   }
 
   #commitEarly(): void {

@@ -327,6 +327,33 @@ describe('a drain', () => {
     expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('one\ntwo\n');
   });
 
+  test('of a process that had not yet gone on with the turn leaves it as it was: its next call has not run', async () => {
+    const cell = running.cell();
+    cell.say(
+      'tool exec {"command":"touch started; while [ ! -e go ]; do sleep 0.01; done"}\nalso exec {"command":"echo two >> runs"}\nsay {result}',
+    );
+    const first = running.start(cell);
+    await until('the tool runs', () => existsSync(join(cell.workspace, 'started')));
+    const drained = first.drain();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    spawnSync('touch', [join(cell.workspace, 'go')]);
+    expect((await drained).code).toBe(0);
+    expect(cell.state('checkpoint')).toMatchObject({ step: 1 });
+
+    // It waits for a server that never says anything.
+    cell.setAgent({ mcpServers: [{ name: 'slow', type: 'stdio', command: ['/bin/sleep', '60'], timeoutMs: 1_000 }] });
+    const second = running.start(cell, ['--log-level', 'info']);
+    await until('it has started', () => second.log.includes('the runner has started'));
+    expect((await second.drain()).code).toBe(0);
+    expect(cell.state('checkpoint')).toMatchObject({ step: 1 });
+
+    cell.setAgent({});
+    running.start(cell);
+    await until('it is answered', () => cell.texts().length === 1);
+    expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('two\n');
+    expect(cell.texts()[0]).not.toContain('Interrupted');
+  });
+
   test('cuts what outlasts the grace; the message is answered by the next process and no try is counted', async () => {
     const cell = running.cell();
     cell.say('sleep 60s\nsay never in time');

@@ -79,8 +79,13 @@ export class Session {
   /** A turn whose next try was still waited for: this process did not die of it, so it does not count. */
   #leaveUnfinished({ row, interruptions }: Unfinished): void {
     this.#checkpointed = true;
-    const state: ResumeState = { turn: row.id, step: row.steps, count: Math.max(0, interruptions - 1) };
-    this.#deps.outbox.commit({ state: { [RESUME_STATE]: state } });
+    const place = { turn: row.id, step: row.steps };
+    // One that was left on purpose is left so again: its next call has not run, and the model must not be told that it may have.
+    const state =
+      interruptions === 0
+        ? { [CHECKPOINT_STATE]: place satisfies CheckpointState, [RESUME_STATE]: undefined }
+        : { [RESUME_STATE]: { ...place, count: interruptions - 1 } satisfies ResumeState };
+    this.#deps.outbox.commit({ state });
   }
 
   /** The next work, or how long to wait, ms. */
