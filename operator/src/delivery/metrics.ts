@@ -48,7 +48,7 @@ export function createDeliveryMetrics(registry: Registry) {
     full: new Gauge({ name: 'dovecote_storage_full', help: '1 while the volume is full and new events are refused.', registers }),
     admissions: new Counter({
       name: 'dovecote_usage_admissions_total',
-      help: 'Model requests that asked for their part of a budget, by outcome: admitted, exhausted.',
+      help: 'Model requests that asked for their part of a budget, by outcome: admitted, begun (sent before its row was written), exhausted.',
       labelNames: ['outcome'] as const,
       registers,
     }),

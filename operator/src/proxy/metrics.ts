@@ -18,7 +18,7 @@ export function createProxyMetrics(registry: Registry) {
     }),
     unadmitted: new Counter({
       name: 'dovecote_proxy_unadmitted_total',
-      help: 'Model requests of agents without a budget that went on although delivery could not be asked.',
+      help: 'Model requests that went on although delivery could not record them yet: of agents without a budget, or far from its end.',
       registers,
     }),
     unmetered: new Counter({

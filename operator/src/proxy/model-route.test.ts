@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { systemClock } from '../lib/clock.ts';
 import { StatusError, status } from '../lib/grpc.ts';
 import { anthropic, bodyOf, createProxyBench, type ProxyBench, TOKEN, until } from './testing/proxy-bench.ts';
 
@@ -254,7 +255,7 @@ describe('a budget', () => {
     });
     bench.agent({ ...anthropic(url), budget: { tokens: 1 } });
     const retryAtMs = Date.UTC(2026, 11, 1);
-    bench.ledger.answer = () => ({ admitted: false, sentence: 'It has used up its budget.', retryAtMs });
+    bench.ledger.answer = () => ({ admitted: false, sentence: 'It has used up its budget.', retryAtMs, headroom: undefined });
     const response = await post();
     expect(response.status).toBe(402);
     expect(response.headers.get('x-dovecote-proxy')).toBe('refused');
@@ -310,10 +311,92 @@ describe('a budget', () => {
     );
   });
 
+  test('far from its end: a request goes out while its row is being written, so many at once as delivery said, and no longer', async () => {
+    await bench.close();
+    let ahead = 0;
+    bench = await createProxyBench({ clock: { ...systemClock, now: () => Date.now() + ahead } });
+    const url = await bench.upstream((_incoming, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end('{"usage":{"input_tokens":1}}');
+    });
+    const far = (generation: number) => bench.agent({ ...anthropic(url), budget: { tokens: 10 ** 9 } }, generation);
+    far(1);
+    bench.ledger.headroom = { requests: 2, forMs: 60_000 };
+    const begun = () => bench.ledger.admitted.map((request) => request.begun);
+    const told = (count: number) => until(() => bench.ledger.finished.length === count, `end ${count} told`);
+    await (await post()).text(); // nobody has said anything yet
+    await told(1);
+
+    const answer = bench.ledger.answer;
+    const rows = Promise.withResolvers<void>();
+    let asked = 0;
+    bench.ledger.answer = async () => {
+      asked += 1;
+      await rows.promise;
+      return answer();
+    };
+    bench.ledger.take = () => {
+      throw new StatusError(status.UNAVAILABLE, 'its end makes no row either');
+    };
+    expect([(await post()).status, (await post()).status]).toEqual([200, 200]);
+    const third = post();
+    await until(() => asked === 3, 'the third asks, as two are no rows yet');
+    rows.resolve();
+    expect((await third).status).toBe(200);
+    bench.ledger.answer = answer;
+    bench.ledger.take = () => {};
+    await told(4);
+    expect(begun().sort()).toEqual([false, false, true, true]);
+    expect(new Set(bench.ledger.admitted.map(({ holder }) => holder)).size).toBe(1);
+
+    const next = async (): Promise<boolean | undefined> => {
+      const count = bench.ledger.finished.length;
+      await (await post()).text();
+      await told(count + 1);
+      await until(() => bench.ledger.admitted.length === count + 1, 'its row');
+      return begun().at(-1);
+    };
+    expect(await next()).toBe(true);
+    ahead = 60_001;
+    expect([await next(), await next()]).toEqual([false, true]);
+    far(2); // another budget
+    expect([await next(), await next()]).toEqual([false, true]);
+    bench.ledger.headroom = undefined; // near the end
+    expect([await next(), await next(), await next()]).toEqual([true, false, false]);
+  });
+
+  test('far from its end, while delivery restarts: what is open is a row as soon as it is back', async () => {
+    const url = await bench.upstream((incoming, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(START);
+      if (incoming.headers['anthropic-beta'] !== 'open') response.end(END);
+    });
+    bench.agent({ ...anthropic(url), budget: { tokens: 10 ** 9 } });
+    bench.ledger.headroom = { requests: 2, forMs: 60_000 };
+    await (await post()).text();
+    await until(() => bench.ledger.finished.length === 1, 'headroom');
+    const answer = bench.ledger.answer;
+    let refusals = 0;
+    bench.ledger.answer = () => {
+      refusals += 1;
+      throw new StatusError(status.UNAVAILABLE, 'it restarts');
+    };
+    const leave = new AbortController();
+    const headers = { 'anthropic-beta': 'open' };
+    const open = await bench.request('/anthropic/v1/messages', { method: 'POST', body: '{}', headers, signal: leave.signal });
+    expect(open.status).toBe(200);
+    await until(async () => refusals > 0 && (await bench.metric('dovecote_proxy_unadmitted_total')) === 1, 'a first try');
+    bench.ledger.answer = answer;
+    await until(() => bench.ledger.admitted.length === 2, 'the row');
+    expect([bench.ledger.admitted[1]?.begun, bench.ledger.finished.length]).toEqual([true, 1]);
+    leave.abort();
+    await until(() => bench.ledger.finished.length === 2, 'its end');
+  });
+
   test('does not concern what costs nothing', async () => {
     const url = await bench.upstream((_incoming, response) => response.end('{}'));
     bench.agent({ ...anthropic(url), budget: { tokens: 1 } });
-    bench.ledger.answer = () => ({ admitted: false, sentence: 'no', retryAtMs: 0 });
+    bench.ledger.answer = () => ({ admitted: false, sentence: 'no', retryAtMs: 0, headroom: undefined });
     expect((await post('{}', {}, '/anthropic/v1/messages/count_tokens')).status).toBe(200);
     expect((await bench.request('/anthropic/v1/models')).status).toBe(200);
   });

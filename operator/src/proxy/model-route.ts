@@ -1,6 +1,5 @@
 /** /anthropic/…: requests to the model. Admitted by the budget, opened by the provider's key, metered as the answer passes. */
 import type { Dispatcher } from 'undici';
-import { toError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { SessionCaller } from './authentication.ts';
@@ -13,7 +12,7 @@ import { modelUpstream, type Secrets } from './upstream.ts';
 
 export interface ModelRouteDeps {
   readonly secrets: Secrets;
-  readonly ledger: Pick<UsageLedger, 'admit' | 'finish'>;
+  readonly ledger: Pick<UsageLedger, 'begin' | 'admit' | 'finish'>;
   readonly dispatcher: Dispatcher;
   readonly random: Random;
   readonly log: Log;
@@ -54,7 +53,7 @@ export async function serveModel(exchange: Exchange, caller: SessionCaller, path
 
   const metered: Metered = { requestId: deps.random.id(24), session, agentGroup, model: agentGroup.spec.model ?? '' };
   // Both at once: neither waits for the other, and without a credential nothing is asked of the model.
-  const [found, admission] = await Promise.allSettled([upstream, admit(metered, deps)]);
+  const [found, admission] = await Promise.allSettled([upstream, admit(metered, deps.ledger)]);
   if (admission.status === 'rejected') throw admission.reason;
   const reader = new UsageReader();
   try {
@@ -76,20 +75,10 @@ export async function serveModel(exchange: Exchange, caller: SessionCaller, path
   }
 }
 
-/** Throws Refusal when the budget is used up, or when there is one and nobody can be asked. */
-async function admit(metered: Metered, { ledger, metrics, log }: ModelRouteDeps): Promise<void> {
-  const { metadata, spec } = metered.agentGroup;
-  if (spec.budget === undefined) {
-    // Nothing can be refused, so the request does not even wait for the row to be asked for. Its end is told all the same.
-    setImmediate(() => {
-      ledger.admit(metered).catch((e: unknown) => {
-        metrics.unadmitted.inc();
-        const fields = { session: metered.session, agentGroup: metadata.name, err: toError(e) };
-        log.warn(fields, 'model request went on although it could not be admitted');
-      });
-    });
-    return;
-  }
+/** Throws Refusal when the budget is used up, or when so little is left that somebody has to be asked, who cannot be. */
+async function admit(metered: Metered, ledger: ModelRouteDeps['ledger']): Promise<void> {
+  if (ledger.begin(metered)) return;
+  const { metadata } = metered.agentGroup;
   const answer = await ledger.admit(metered).catch((e: unknown) => {
     const sentence = `whether AgentGroup ${metadata.name} has budget left cannot be found out at the moment`;
     throw Refusal.unavailable('budget_unknown', sentence, { cause: e });

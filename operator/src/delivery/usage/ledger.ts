@@ -36,9 +36,34 @@ export interface Refusal {
   readonly retryAtMs: number;
 }
 
-/** Looked at inside the commit, so that of two requests at once the second sees the first's answer. */
-type Admission = Request & { readonly refuse: () => Refusal | undefined };
+/** What a budget says of a request. Asked inside the commit, so that of two requests at once the second sees the first. */
+export interface Rules {
+  refuse(): Refusal | undefined;
+  /** `setAside`: requests that are open, or that others may begin. How many the holder may begin before they are rows. */
+  headroom(setAside: number): number;
+}
 
+/** Which process of the proxy asks; `begun`: it sent the request without waiting for the row. */
+interface Asking {
+  readonly holder: string;
+  readonly begun: boolean;
+}
+
+/** `headroom`: requests that the holder may begin before they are rows. */
+export type Admitted = { readonly headroom: number } | Refusal;
+export interface Ended {
+  /** its end had not been told before */
+  readonly news: boolean;
+  readonly headroom: number;
+}
+
+type Admission = Request & { readonly asking: Asking; readonly rules: Rules };
+type End = Finished & { readonly holder: string; readonly rules: Rules };
+
+/** So long a holder may use its headroom: longer than most tools take, so that the end of one request makes room for the next. */
+export const HEADROOM_MS = 60_000;
+/** No request is open for longer: the proxy ends it. One whose end was not told by then takes no room any more. */
+const OPEN_MS = 3_600_000 + 60_000;
 /** A finished request is remembered this long, so that its end told twice counts once. */
 const FINISHED_MS = 7 * 86_400_000;
 /** Totals, and requests whose end nobody told, are kept for a year and a month. */
@@ -46,8 +71,8 @@ const KEPT_DAYS = 400;
 
 export class UsageLedger {
   readonly #db: Database;
-  readonly #admissions: GroupCommit<Admission, Refusal | undefined>;
-  readonly #ends: GroupCommit<Finished, boolean>;
+  readonly #admissions: GroupCommit<Admission, Admitted>;
+  readonly #ends: GroupCommit<End, Ended>;
 
   constructor(db: Database, line: CommitLine) {
     this.#db = db;
@@ -55,14 +80,14 @@ export class UsageLedger {
     this.#ends = new GroupCommit(line, (batch) => this.#all(batch, (one) => this.#finish(one)));
   }
 
-  /** undefined: admitted. `refuse` is asked while nothing else is written. */
-  admit(request: Request, refuse: () => Refusal | undefined): Promise<Refusal | undefined> {
-    return this.#admissions.add({ ...request, refuse });
+  /** One that has begun is never refused. */
+  admit(request: Request, asking: Asking, rules: Rules): Promise<Admitted> {
+    return this.#admissions.add({ ...request, asking, rules });
   }
 
-  /** False: its end was told before, and counts once. One that was never admitted is counted all the same. */
-  finish(request: Finished): Promise<boolean> {
-    return this.#ends.add(request);
+  /** Told twice, it counts once. One that was never admitted is counted all the same. */
+  finish(request: Finished, holder: string, rules: Rules): Promise<Ended> {
+    return this.#ends.add({ ...request, holder, rules });
   }
 
   used(agentGroupUid: string, fromMs: number): Used {
@@ -118,6 +143,7 @@ export class UsageLedger {
     this.#db.transaction(() => {
       prepared(this.#db, 'DELETE FROM requests WHERE finished_at < ?').run(now - FINISHED_MS);
       prepared(this.#db, 'DELETE FROM requests WHERE finished_at IS NULL AND admitted_at < ?').run(now - KEPT_DAYS * 86_400_000);
+      prepared(this.#db, 'DELETE FROM headroom WHERE until <= ?').run(now);
       for (const table of ['totals', 'days']) prepared(this.#db, `DELETE FROM ${table} WHERE day < ?`).run(dayOf(now) - KEPT_DAYS);
     })();
   }
@@ -130,18 +156,47 @@ export class UsageLedger {
     return this.#db.transaction(() => batch.map((item) => ({ value: each(item) })))();
   }
 
-  #admit({ refuse, ...request }: Admission): Refusal | undefined {
-    const refusal = refuse();
+  #admit({ asking: { holder, begun }, rules, ...request }: Admission): Admitted {
+    const refusal = begun ? undefined : rules.refuse();
     if (refusal !== undefined) return refusal;
     prepared(
       this.#db,
       `INSERT INTO requests (request_id, agent_group, agent_group_uid, session, model, admitted_at)
        VALUES (@requestId, @agentGroup, @agentGroupUid, @session, @model, @at) ON CONFLICT DO NOTHING`,
     ).run(request);
-    return undefined;
+    return { headroom: this.#headroom(request, holder, rules) };
   }
 
-  #finish({ tokens, cost, complete, ...request }: Finished): boolean {
+  #finish({ holder, rules, ...finished }: End): Ended {
+    const news = this.#count(finished);
+    return { news, headroom: this.#headroom(finished, holder, rules) };
+  }
+
+  /** A row until it is over: the next process of delivery must not give the same room away again. */
+  #headroom({ agentGroup, agentGroupUid: uid, at }: Request, holder: string, rules: Rules): number {
+    if (holder === '') return 0;
+    const open = prepared(
+      this.#db,
+      'SELECT count(*) FROM requests WHERE finished_at IS NULL AND agent_group = ? AND admitted_at > ?',
+    ).pluck();
+    const others = prepared(
+      this.#db,
+      'SELECT coalesce(sum(requests), 0) FROM headroom WHERE agent_group_uid = ? AND holder <> ? AND until > ?',
+    ).pluck();
+    const setAside = Number(open.get(agentGroup, at - OPEN_MS)) + Number(others.get(uid, holder, at));
+    const requests = rules.headroom(setAside);
+    if (requests === 0) prepared(this.#db, 'DELETE FROM headroom WHERE agent_group_uid = ? AND holder = ?').run(uid, holder);
+    else
+      prepared(
+        this.#db,
+        `INSERT INTO headroom (agent_group_uid, holder, requests, until) VALUES (@uid, @holder, @requests, @until)
+         ON CONFLICT DO UPDATE SET requests = excluded.requests, until = excluded.until`,
+      ).run({ uid, holder, requests, until: at + HEADROOM_MS });
+    return requests;
+  }
+
+  /** False: it was told before. */
+  #count({ tokens, cost, complete, ...request }: Finished): boolean {
     const known = prepared(this.#db, 'SELECT admitted_at, finished_at FROM requests WHERE request_id = ?').get(request.requestId) as
       | { admitted_at: number; finished_at: number | null }
       | undefined;

@@ -35,6 +35,14 @@ CREATE TABLE days (
   agent_group_uid TEXT NOT NULL, day INTEGER NOT NULL, tokens INTEGER NOT NULL, cost INTEGER NOT NULL, PRIMARY KEY (agent_group_uid, day)
 ) STRICT, WITHOUT ROWID;`,
   },
+  {
+    version: 2,
+    sql: `
+-- Requests that a process of the proxy may have open before they are rows here: what is left of a budget must hold for them too.
+CREATE TABLE headroom (
+  agent_group_uid TEXT NOT NULL, holder TEXT NOT NULL, requests INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (agent_group_uid, holder)
+) STRICT, WITHOUT ROWID;`,
+  },
 ];
 
 /** The only opener. Throws SchemaSkewError, or SQLite's errors of a volume that cannot be written. */

@@ -25,12 +25,17 @@ async function client(role = 'proxy') {
   const options = { metadata: await bearer(plainTokens(`role:${role}`), 'dovecote-delivery'), deadlineMs: 10_000 };
   return {
     admit: (requestId: string, request: Partial<usage.AdmitRequest> = {}) =>
-      unary(stub, stub.admit, { requestId, session: 's1', agentGroup: 'helper', model: 'asked', ...request }, options),
+      unary(
+        stub,
+        stub.admit,
+        { requestId, session: 's1', agentGroup: 'helper', model: 'asked', holder: '', begun: false, ...request },
+        options,
+      ),
     finish: (requestId: string, taken: usage.Tokens, request: Partial<usage.FinishRequest> = {}) =>
       unary(
         stub,
         stub.finish,
-        { requestId, session: 's1', agentGroup: 'helper', model: 'm-1', tokens: taken, complete: true, ...request },
+        { requestId, session: 's1', agentGroup: 'helper', model: 'm-1', tokens: taken, complete: true, holder: '', ...request },
         options,
       ),
     list: async () => (await unary(stub, stub.listUsage, { agentGroup: '', fromMs: 0, toMs: 0 }, options)).agents,
@@ -96,6 +101,32 @@ describe('the usage ledger', () => {
     ledger.close();
   });
 
+  test('gives each proxy its part of what is surely left, over a restart too; what began in it is a row, even when the budget has ended since', async () => {
+    // Room for ten of the largest requests: half of what is free to whoever asks, and an open one counts as the largest.
+    await bench.agent('helper', { budget: { tokens: 12_000_000 } });
+    let ledger = await client();
+    const headroom = async (requestId: string, holder: string, begun = false) =>
+      (await ledger.admit(requestId, { holder, begun })).headroom?.requests;
+    expect(await headroom('a', 'p1')).toBe(4); // of 9
+    expect(await headroom('b', 'p2')).toBe(2); // of 10 - 2 open - 4
+    ledger.close();
+    await bench.restart();
+    ledger = await client();
+    expect(await headroom('c', 'p3')).toBe(0); // of 10 - 3 open - 4 - 2
+    expect(await headroom('d', 'p1', true)).toBe(2); // of 10 - 4 open - 2
+    expect((await ledger.finish('c', tokens(0), { holder: 'p3' })).headroom?.requests).toBe(1); // of 10 - 3 open - 2 - 2
+    ahead = 61_000; // p2 and p3 asked no more
+    expect((await ledger.finish('d', tokens(0), { holder: 'p1' })).headroom?.requests).toBe(4); // of 10 - 2 open
+
+    await ledger.finish('a', tokens(12_000_000), { holder: 'p1' });
+    expect(await ledger.admit('e', { holder: 'p1' })).toMatchObject({ admitted: false });
+    expect(await ledger.admit('f', { holder: 'p1', begun: true })).toMatchObject({ admitted: true, headroom: { requests: 0 } });
+    ledger.close();
+    ledger = await client('gateway');
+    expect((await ledger.list()).reduce((total, { unfinished }) => total + unfinished, 0)).toBe(2); // b, f
+    ledger.close();
+  });
+
   test('takes usage from the proxy alone, and no nonsense from it', async () => {
     await bench.agent('helper');
     for (const role of ['gateway', 'delivery', 'controller']) {
@@ -106,6 +137,7 @@ describe('the usage ledger', () => {
     const ledger = await client();
     await expect(ledger.list()).rejects.toMatchObject({ code: status.PERMISSION_DENIED });
     await expect(ledger.admit('x', { agentGroup: 'nobody' })).rejects.toMatchObject({ code: status.NOT_FOUND });
+    await expect(ledger.admit('x', { holder: 'x'.repeat(65) })).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     await expect(ledger.admit('')).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     await expect(ledger.finish('x', tokens(-1))).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     await expect(ledger.finish('x', tokens(2 ** 40))).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });

@@ -15,7 +15,8 @@ import { NOTICE_ANNOTATION, parseNotice, writeNotice } from '../session-object.t
 import { whoWaits } from '../wake/who-waits.ts';
 import type { BudgetReports } from './budget-reports.ts';
 import { costOf } from './cost.ts';
-import type { Request, UsageLedger } from './ledger.ts';
+import { headroomOf } from './headroom.ts';
+import { HEADROOM_MS, type Request, type Rules, type UsageLedger } from './ledger.ts';
 import { periodAt } from './period.ts';
 import { type Standing, standingOf } from './standing.ts';
 
@@ -54,29 +55,28 @@ export class Usage {
   /** Throws NOT_FOUND, INVALID_ARGUMENT, or SQLite's error of a full volume. */
   async admit(given: usage.AdmitRequest): Promise<usage.AdmitResponse> {
     const { ledger, admissions } = this.#deps;
-    const { agent, request } = this.#parse(given);
-    const refusal = await ledger.admit(request, () => {
-      const standing = this.#standing(agent);
-      return standing?.reason === Reason.BudgetExhausted ? { sentence: standing.sentence, retryAtMs: standing.untilMs } : undefined;
-    });
-    admissions.inc({ outcome: refusal === undefined ? 'admitted' : 'exhausted' });
-    if (refusal === undefined) return { admitted: true, sentence: '', retryAtMs: 0 };
+    const { agent, holder, request } = this.#parse(given);
+    const admitted = await ledger.admit(request, { holder, begun: given.begun }, this.#rules(agent));
+    const refused = 'sentence' in admitted;
+    admissions.inc({ outcome: refused ? 'exhausted' : given.begun ? 'begun' : 'admitted' });
+    if (!refused) return { admitted: true, sentence: '', retryAtMs: 0, headroom: headroomMessage(admitted.headroom) };
     this.#tell(agent, given.session);
-    return { admitted: false, ...refusal };
+    return { admitted: false, ...admitted, headroom: undefined };
   }
 
   /** Throws as `admit`. Told twice, it counts once. */
   async finish(given: usage.FinishRequest): Promise<usage.FinishResponse> {
-    const { agent, request } = this.#parse(given);
+    const { agent, holder, request } = this.#parse(given);
     const tokens = given.tokens ?? { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 };
     for (const count of Object.values(tokens)) {
       if (!Number.isSafeInteger(count) || count < 0 || count > MAX_TOKENS)
         throw new StatusError(status.INVALID_ARGUMENT, `tokens must be whole numbers from 0 to ${MAX_TOKENS}`);
     }
     const cost = costOf(tokens, request.model, agent.spec.budget?.prices);
-    const news = await this.#deps.ledger.finish({ ...request, tokens, cost, complete: given.complete });
+    const finished = { ...request, tokens, cost, complete: given.complete };
+    const { news, headroom } = await this.#deps.ledger.finish(finished, holder, this.#rules(agent));
     if (news) this.#tell(agent, given.session);
-    return {};
+    return { headroom: headroomMessage(headroom) };
   }
 
   list({ agentGroup, fromMs, toMs }: usage.ListUsageRequest): usage.ListUsageResponse {
@@ -136,17 +136,33 @@ export class Usage {
     background.run('budget-notice', session, (signal) => writeNotice(store, session, notice, signal));
   }
 
+  #rules(agent: AgentGroup): Rules {
+    const { ledger, clock } = this.#deps;
+    const { budget } = agent.spec;
+    return {
+      refuse: () => {
+        const standing = this.#standing(agent);
+        return standing?.reason === Reason.BudgetExhausted ? { sentence: standing.sentence, retryAtMs: standing.untilMs } : undefined;
+      },
+      headroom: (setAside) => {
+        if (budget === undefined) return 0;
+        return headroomOf(budget, ledger.used(agent.metadata.uid, periodAt(budget.period, clock.now()).fromMs), setAside);
+      },
+    };
+  }
+
   #standing(agent: AgentGroup): Standing | undefined {
     const { ledger, clock } = this.#deps;
     return standingOf(agent, (fromMs) => ledger.used(agent.metadata.uid, fromMs), clock.now());
   }
 
-  #parse(given: usage.AdmitRequest | usage.FinishRequest): { readonly agent: AgentGroup; readonly request: Request } {
-    const { requestId, session, agentGroup } = given;
+  #parse(given: usage.AdmitRequest | usage.FinishRequest) {
+    const { requestId, session, agentGroup, holder } = given;
     if (requestId === '' || requestId.length > MAX_ID)
       throw new StatusError(status.INVALID_ARGUMENT, `request_id must have 1 to ${MAX_ID} characters`);
     if (session === '' || session.length > MAX_NAME)
       throw new StatusError(status.INVALID_ARGUMENT, `session must have 1 to ${MAX_NAME} characters`);
+    if (holder.length > MAX_ID) throw new StatusError(status.INVALID_ARGUMENT, `holder must have at most ${MAX_ID} characters`);
     const agent = this.#deps.agentGroups.get(agentGroup);
     if (agent === undefined || agent.status?.shards?.[0] !== this.#deps.shard)
       throw new StatusError(
@@ -154,9 +170,9 @@ export class Usage {
         `shard ${this.#deps.shard} is not the home of an AgentGroup ${agentGroup.slice(0, MAX_NAME)}`,
       );
     const model = given.model.slice(0, MAX_MODEL); // as the upstream names it: not ours to refuse
-    return {
-      agent,
-      request: { requestId, session, agentGroup, agentGroupUid: agent.metadata.uid, model, at: this.#deps.clock.now() },
-    };
+    const request: Request = { requestId, session, agentGroup, agentGroupUid: agent.metadata.uid, model, at: this.#deps.clock.now() };
+    return { agent, request, holder: agent.spec.budget === undefined ? '' : holder };
   }
 }
+
+const headroomMessage = (requests: number): usage.Headroom => ({ requests, forMs: HEADROOM_MS });

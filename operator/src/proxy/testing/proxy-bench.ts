@@ -15,9 +15,11 @@ export interface ScriptedLedger {
   readonly admitted: usage.AdmitRequest[];
   readonly finished: usage.FinishRequest[];
   /** instead of letting everything in; a StatusError is its failure */
-  answer: () => usage.AdmitResponse;
+  answer: () => usage.AdmitResponse | Promise<usage.AdmitResponse>;
   /** throws what telling an end fails with */
   take: () => void;
+  /** how far the proxy may run ahead, as each answer says; undefined: not at all */
+  headroom: usage.Headroom | undefined;
 }
 
 export interface ProxyBench {
@@ -26,7 +28,7 @@ export interface ProxyBench {
   readonly secrets: Map<string, Record<string, string>>;
   readonly registry: Registry;
   /** From now on the session `s1`, whose token is "pod-token", is of this agent; undefined: of none. */
-  agent(spec?: Omit<AgentGroupSpecInput, 'provider'> & { provider?: AgentGroupSpecInput['provider'] }): void;
+  agent(spec?: Omit<AgentGroupSpecInput, 'provider'> & { provider?: AgentGroupSpecInput['provider'] }, generation?: number): void;
   forget(): void;
   /** A server that we did not write our side of: answers by `handler`. Its URL. */
   upstream(handler: RequestListener): Promise<string>;
@@ -42,21 +44,22 @@ export async function createProxyBench(deps: Partial<ProxyDeps> = {}): Promise<P
   const ledger: ScriptedLedger = {
     admitted: [],
     finished: [],
-    answer: () => ({ admitted: true, sentence: '', retryAtMs: 0 }),
+    answer: () => ({ admitted: true, sentence: '', retryAtMs: 0, headroom: ledger.headroom }),
     take: () => {},
+    headroom: undefined,
   };
   const delivery = new Server();
   const unexpected = (): void => {};
   delivery.addService(usage.UsageService, {
     admit: handleUnary(async (request: usage.AdmitRequest) => {
-      const answer = ledger.answer();
+      const answer = await ledger.answer();
       ledger.admitted.push(request);
       return answer;
     }, unexpected),
     finish: handleUnary(async (request: usage.FinishRequest) => {
       ledger.take();
       ledger.finished.push(request);
-      return {};
+      return { headroom: ledger.headroom };
     }, unexpected),
     listUsage: handleUnary(async (): Promise<usage.ListUsageResponse> => {
       throw new StatusError(12, 'not asked by the proxy');
@@ -98,9 +101,9 @@ export async function createProxyBench(deps: Partial<ProxyDeps> = {}): Promise<P
     ledger,
     secrets,
     registry,
-    agent: (spec = {}) => {
+    agent: (spec = {}, generation = 1) => {
       agentGroup = {
-        metadata: { name: 'helper', uid: 'uid-1' },
+        metadata: { name: 'helper', uid: 'uid-1', generation },
         spec: parseSpec(Kind, { provider: { type: 'demo' }, ...spec }),
         status: { shards: ['0'] },
       } as AgentGroup;

@@ -29,6 +29,10 @@ export interface AdmitRequest {
   session: string;
   agentGroup: string;
   model: string;
+  /** the process of the proxy that asks; empty: it takes no headroom */
+  holder: string;
+  /** it was sent in the headroom: it is recorded, and not refused */
+  begun: boolean;
 }
 
 export interface AdmitResponse {
@@ -37,6 +41,15 @@ export interface AdmitResponse {
   sentence: string;
   /** when the period ends */
   retryAtMs: number;
+  headroom: Headroom | undefined;
+}
+
+/** How far a holder may run ahead of the ledger for an agent with a budget. Takes the place of the one before. */
+export interface Headroom {
+  /** that are open and not recorded yet, at once; 0: each waits for its row */
+  requests: number;
+  /** counted from when it was asked for */
+  forMs: number;
 }
 
 export interface Tokens {
@@ -59,9 +72,12 @@ export interface FinishRequest {
     | undefined;
   /** false: the stream was cut, tokens are those that were seen */
   complete: boolean;
+  /** as in Admit */
+  holder: string;
 }
 
 export interface FinishResponse {
+  headroom: Headroom | undefined;
 }
 
 export interface ListUsageRequest {
@@ -90,7 +106,7 @@ export interface AgentUsage {
 }
 
 function createBaseAdmitRequest(): AdmitRequest {
-  return { requestId: "", session: "", agentGroup: "", model: "" };
+  return { requestId: "", session: "", agentGroup: "", model: "", holder: "", begun: false };
 }
 
 export const AdmitRequest: MessageFns<AdmitRequest> = {
@@ -106,6 +122,12 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
     }
     if (message.model !== "") {
       writer.uint32(34).string(message.model);
+    }
+    if (message.holder !== "") {
+      writer.uint32(42).string(message.holder);
+    }
+    if (message.begun !== false) {
+      writer.uint32(48).bool(message.begun);
     }
     return writer;
   },
@@ -155,6 +177,22 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
             message.model = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.begun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -169,7 +207,7 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
 };
 
 function createBaseAdmitResponse(): AdmitResponse {
-  return { admitted: false, sentence: "", retryAtMs: 0 };
+  return { admitted: false, sentence: "", retryAtMs: 0, headroom: undefined };
 }
 
 export const AdmitResponse: MessageFns<AdmitResponse> = {
@@ -182,6 +220,9 @@ export const AdmitResponse: MessageFns<AdmitResponse> = {
     }
     if (message.retryAtMs !== 0) {
       writer.uint32(24).int64(message.retryAtMs);
+    }
+    if (message.headroom !== undefined) {
+      Headroom.encode(message.headroom, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -221,6 +262,71 @@ export const AdmitResponse: MessageFns<AdmitResponse> = {
             }
 
             message.retryAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.headroom = Headroom.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeadroom(): Headroom {
+  return { requests: 0, forMs: 0 };
+}
+
+export const Headroom: MessageFns<Headroom> = {
+  encode(message: Headroom, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requests !== 0) {
+      writer.uint32(8).int32(message.requests);
+    }
+    if (message.forMs !== 0) {
+      writer.uint32(16).int64(message.forMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Headroom {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeadroom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.requests = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.forMs = longToNumber(reader.int64());
             continue;
           }
         }
@@ -316,7 +422,7 @@ export const Tokens: MessageFns<Tokens> = {
 };
 
 function createBaseFinishRequest(): FinishRequest {
-  return { requestId: "", session: "", agentGroup: "", model: "", tokens: undefined, complete: false };
+  return { requestId: "", session: "", agentGroup: "", model: "", tokens: undefined, complete: false, holder: "" };
 }
 
 export const FinishRequest: MessageFns<FinishRequest> = {
@@ -338,6 +444,9 @@ export const FinishRequest: MessageFns<FinishRequest> = {
     }
     if (message.complete !== false) {
       writer.uint32(48).bool(message.complete);
+    }
+    if (message.holder !== "") {
+      writer.uint32(58).string(message.holder);
     }
     return writer;
   },
@@ -403,6 +512,14 @@ export const FinishRequest: MessageFns<FinishRequest> = {
             message.complete = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -417,11 +534,14 @@ export const FinishRequest: MessageFns<FinishRequest> = {
 };
 
 function createBaseFinishResponse(): FinishResponse {
-  return {};
+  return { headroom: undefined };
 }
 
 export const FinishResponse: MessageFns<FinishResponse> = {
-  encode(_: FinishResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: FinishResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.headroom !== undefined) {
+      Headroom.encode(message.headroom, writer.uint32(10).fork()).join();
+    }
     return writer;
   },
 
@@ -438,6 +558,14 @@ export const FinishResponse: MessageFns<FinishResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.headroom = Headroom.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
