@@ -19,7 +19,7 @@ describe('admit', () => {
       idleTimeout: '10m',
       shards: { count: 1 },
       chat: { streaming: true, toolLine: true },
-      limits: { maxAwake: 3, maxSteps: 50, turnTimeout: '30m', noProgressTimeout: '120s', storage: '1Gi' },
+      limits: { maxAwake: 3, maxSteps: 50, turnTimeout: '30m', noProgressTimeout: '120s', jobTime: '1h', storage: '1Gi' },
     });
   });
   test('reads null as absent', () => {

@@ -25,7 +25,7 @@ const WRONG = fc.constantFrom<unknown>(
 const WORDS = ['a', 'x1', 'triage', 'K', '😀😀', '/p', '7', '0.25'];
 const URLS = ['https://x/y', 'http://[::1]:1'];
 const wordsFor = (field: string): string[] => {
-  if (/timeout$/i.test(field)) return ['5m', '1h30m', '90s'];
+  if (/time(out)?$/i.test(field)) return ['5m', '1h30m', '90s'];
   if (/url$/i.test(field)) return URLS;
   return field === 'pattern' ? ['deploy', '(?i)a+', '(a', 'a)', '[z-a]', 'a{3,1}', '(?=a)'] : WORDS;
 };

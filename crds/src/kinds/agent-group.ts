@@ -57,6 +57,9 @@ const Limits = z.object({
   noProgressTimeout: durationBetween('100ms', '24h')
     .default('120s')
     .describe('A turn that shows no progress for this long is cancelled and tried again. A tool with a declared deadline has until then.'),
+  jobTime: durationBetween('0s', '24h')
+    .default('1h')
+    .describe('How long background jobs that have a deadline may keep a session awake in which nothing else happens.'),
   storage: byteSize().default('1Gi').describe('How much one session may store.'),
   agentStorage: byteSize().optional().describe('How much the folder that all its sessions share may store. Unlimited when absent.'),
 });

@@ -45,6 +45,7 @@ export class AttachClient {
   #stream: Stream | undefined;
   #progress: Progress = IDLE;
   #progressAt = 0;
+  #jobsUntil = 0;
   #outbox = 0;
   #ending = false;
 
@@ -90,6 +91,13 @@ export class AttachClient {
     this.#sendProgress();
   }
 
+  /** The agent's background jobs run until then at the latest, ms since 1970; 0: none that has a deadline. */
+  jobs(until: number): void {
+    if (until === this.#jobsUntil) return;
+    this.#jobsUntil = until;
+    this.#sendProgress();
+  }
+
   /** The last word on the stream. Returns when it is on its way, or after `ms` when nobody takes it. */
   async drained(value: attach.Drained, ms: number): Promise<void> {
     this.#ending = true; // delivery closes the stream in answer: no reason to dial again
@@ -113,7 +121,8 @@ export class AttachClient {
 
   #sendProgress(): void {
     const { phase, turn, activity, deadlineMs } = this.#progress;
-    this.#send({ $case: 'progress', value: { phase: PHASES[phase], turnId: turn, activity, deadlineMs, atMs: this.#progressAt } });
+    const value = { phase: PHASES[phase], turnId: turn, activity, deadlineMs, atMs: this.#progressAt, jobsUntilMs: this.#jobsUntil };
+    this.#send({ $case: 'progress', value });
   }
 
   /** One dial, until the stream ends. A client of its own each time: a channel that lives on caches addresses that are gone. */

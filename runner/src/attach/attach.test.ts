@@ -83,6 +83,18 @@ describe('the stream to delivery', () => {
     expect(delivery.of('progress').find((p) => p.phase === WAITING)?.deadlineMs).toBeGreaterThan(Date.now());
   });
 
+  test('tells until when background jobs run that have a deadline, and when none does any more', async () => {
+    running.start(cell, flags());
+    cell.say('tool exec {"command":"sleep 1000","background":true}\nsay one');
+    await until('one is answered', () => cell.texts().length === 1);
+    expect(delivery.of('progress').every(({ jobsUntilMs }) => jobsUntilMs === 0)).toBe(true);
+    const before = Date.now();
+    cell.say('tool exec {"command":"while [ ! -e go ]; do sleep 0.05; done","background":true,"timeout_seconds":600}\nsay two');
+    await until('its deadline is told', () => (delivery.of('progress').at(-1)?.jobsUntilMs ?? 0) >= before + 600_000);
+    writeFileSync(join(cell.workspace, 'go'), '');
+    await until('its end is told', () => delivery.of('progress').at(-1)?.jobsUntilMs === 0);
+  });
+
   test('that breaks is dialled again with the token of that moment; nothing is lost meanwhile', async () => {
     running.start(cell, flags());
     await until('hello is heard', () => delivery.of('hello').length === 1);

@@ -10,6 +10,8 @@ export class Job {
   readonly title: string;
   /** ms since 1970 */
   readonly startedAt: number;
+  /** when it is ended at the latest, ms since 1970; undefined: nobody said */
+  readonly deadline: number | undefined;
   readonly #output: OutputRing;
   readonly #ringBytes: number;
   readonly #holders = new Set<{ next: number }>();
@@ -23,6 +25,7 @@ export class Job {
     readonly id: string;
     readonly title: string;
     readonly startedAt: number;
+    readonly deadline: number | undefined;
     readonly ringBytes: number;
     readonly child: CommandProcess;
     readonly stop: () => void;
@@ -30,6 +33,7 @@ export class Job {
     this.id = start.id;
     this.title = start.title;
     this.startedAt = start.startedAt;
+    this.deadline = start.deadline;
     this.#output = new OutputRing(start.ringBytes);
     this.#ringBytes = start.ringBytes;
     this.#child = start.child;

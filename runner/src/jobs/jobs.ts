@@ -33,21 +33,24 @@ export class TooManyJobsError extends Error {
 export class Jobs {
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #onChange: (running: readonly Job[]) => void;
   readonly #instance: string;
   readonly #jobs = new Map<string, Job>();
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
   #count = 0;
 
-  constructor(deps: { readonly clock: Clock; readonly random: Random }) {
+  /** `onChange` hears of each job that starts or ends, but not of those that end with this process. Must not throw. */
+  constructor(deps: { readonly clock: Clock; readonly random: Random; readonly onChange?: (running: readonly Job[]) => void }) {
     this.#clock = deps.clock;
     this.#random = deps.random;
+    this.#onChange = deps.onChange ?? (() => {});
     this.#instance = deps.random.id(4);
   }
 
   /** Resolves once it runs. Rejects with TooManyJobsError, NoTerminalsError, or ENOENT and the like when it cannot be started. */
   async start(options: JobStart): Promise<Job> {
-    const running = this.list().filter((job) => job.end === undefined).length;
+    const running = this.#runningNow().length;
     if (running >= MAX_RUNNING) throw new TooManyJobsError(`${running} jobs run already; end one of them first`);
     this.#count += 1;
     const id = `${this.#instance}-${this.#count}`;
@@ -64,8 +67,10 @@ export class Jobs {
       signal: AbortSignal.any([stop.signal, this.#closing.signal]),
       onOutput: (stream, data) => job?.wrote(stream, data),
       onStart: (child) => {
-        const { title } = options;
-        job = new Job({ id, title, startedAt: this.#clock.now(), ringBytes: RING_BYTES, child, stop: () => stop.abort() });
+        const { title, timeoutMs } = options;
+        const startedAt = this.#clock.now();
+        const deadline = timeoutMs === undefined ? undefined : startedAt + timeoutMs;
+        job = new Job({ id, title, startedAt, deadline, ringBytes: RING_BYTES, child, stop: () => stop.abort() });
         // One that cannot be started has no pid, and is told by the rejection.
         if (child.pid !== undefined) started.resolve(job);
       },
@@ -78,11 +83,15 @@ export class Jobs {
           job?.ended({ code: null, signal: null, timedOut: false });
         },
       )
-      .finally(() => this.#running.delete(watched));
+      .finally(() => {
+        this.#running.delete(watched);
+        this.#changed();
+      });
     this.#running.add(watched);
     const begun = await started.promise;
     this.#jobs.set(id, begun);
     this.#forgetOld();
+    this.#changed();
     return begun;
   }
 
@@ -104,6 +113,14 @@ export class Jobs {
   async close(): Promise<void> {
     this.#closing.abort(new Error('the runner ends'));
     await Promise.all(this.#running);
+  }
+
+  #runningNow(): readonly Job[] {
+    return this.list().filter((job) => job.end === undefined);
+  }
+
+  #changed(): void {
+    if (!this.#closing.signal.aborted) this.#onChange(this.#runningNow());
   }
 
   #forgetOld(): void {

@@ -19,6 +19,7 @@ import { Partials } from '../attach/partials.ts';
 import type { ReportProgress } from '../attach/progress.ts';
 import { startContainerService } from '../container-service/container-service.ts';
 import { Inbox, type Projection, unlessPassing } from '../inbox/inbox.ts';
+import { recordJobs } from '../jobs/job-record.ts';
 import { Jobs } from '../jobs/jobs.ts';
 import { followSettings } from '../mcp/follow-settings.ts';
 import { McpServers } from '../mcp/mcp-servers.ts';
@@ -91,8 +92,6 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
     { alias: '/agent', dir: options.home, writable: true },
   ]);
   const commandEnv = { PATH: path, HOME: options.workspace, WORKSPACE: options.workspace, AGENT_HOME: options.home, LANG: 'C.UTF-8' };
-  const jobs = new Jobs({ clock, random });
-  closing.push(() => jobs.close());
   closing.push(startLeftoverSweep(files, clock, log));
   const callersJobs = new Jobs({ clock, random });
   closing.push(() => callersJobs.close());
@@ -125,6 +124,15 @@ async function run(options: Options, terminate: AbortSignal, path: string, { clo
     retryMs: options.retryMs,
   });
   closing.push(() => outbox.close());
+  const jobs = new Jobs({
+    clock,
+    random,
+    onChange: (running) => {
+      recordJobs(running, outbox, log);
+      client?.jobs(Math.max(0, ...running.map(({ deadline = 0 }) => deadline)));
+    },
+  });
+  closing.push(() => jobs.close());
 
   let agentData: AgentData | undefined;
   const stopAttach = new AbortController();

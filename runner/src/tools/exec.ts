@@ -8,6 +8,7 @@ import { defineTool, type Tool, ToolError } from './tool.ts';
 
 const DEFAULT_TIMEOUT_S = 120;
 const MAX_TIMEOUT_S = 3_600;
+const MAX_JOB_TIMEOUT_S = 86_400;
 const HEAD_BYTES = 16 * 1024;
 const TAIL_BYTES = 16 * 1024;
 
@@ -17,13 +18,29 @@ export function execTool({ jobs, random }: { readonly jobs: Jobs; readonly rando
     description:
       'Runs a shell command in the workspace and returns its output and exit code. Of a long output the beginning and the end ' +
       'are kept. When the command ends or its time is over, all that it started is ended too: for a server, or work that takes ' +
-      'longer than your turn, use background, which gives a job id for job_output and job_kill. Jobs end when the session goes to sleep.',
-    input: z.object({
-      command: z.string().min(1).max(100_000).describe('The command, as for /bin/sh -c.'),
-      cwd: z.string().max(4096).optional().describe('The folder to run it in; the workspace when absent.'),
-      timeout_seconds: z.int().min(1).max(MAX_TIMEOUT_S).optional().describe(`How long it may take, ${DEFAULT_TIMEOUT_S} when absent.`),
-      background: z.boolean().optional().describe('Start it as a job and return at once; then there is no time limit unless one is given.'),
-    }),
+      'longer than your turn, use background, which gives a job id for job_output and job_kill. A job with timeout_seconds keeps the ' +
+      'session awake until it ends; one without ends when the session, idle for some minutes, goes to sleep, and you are told.',
+    input: z
+      .object({
+        command: z.string().min(1).max(100_000).describe('The command, as for /bin/sh -c.'),
+        cwd: z.string().max(4096).optional().describe('The folder to run it in; the workspace when absent.'),
+        timeout_seconds: z
+          .int()
+          .min(1)
+          .max(MAX_JOB_TIMEOUT_S)
+          .optional()
+          .describe(
+            `How long it may take, ${DEFAULT_TIMEOUT_S} when absent; at most ${MAX_TIMEOUT_S}, and ${MAX_JOB_TIMEOUT_S} for a job.`,
+          ),
+        background: z
+          .boolean()
+          .optional()
+          .describe('Start it as a job and return at once; then there is no time limit unless one is given.'),
+      })
+      .refine(({ timeout_seconds = 0, background }) => background === true || timeout_seconds <= MAX_TIMEOUT_S, {
+        path: ['timeout_seconds'],
+        error: `at most ${MAX_TIMEOUT_S} unless it runs in the background`,
+      }),
     permission: 'always',
     repeatable: false,
     deadlineMs: ({ timeout_seconds = DEFAULT_TIMEOUT_S, background }) => (background === true ? 10 : timeout_seconds) * 1000,

@@ -240,6 +240,12 @@ describe('exec', () => {
     await until('the child has ended', () => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z'));
   });
 
+  test('takes a longer limit for a job than for what it waits for', async () => {
+    const refused = await use('exec', { command: 'true', timeout_seconds: 3_601 });
+    expect(refused).toEqual({ isError: true, text: expect.stringContaining('at most 3600 unless it runs in the background') });
+    expect((await use('exec', { command: 'true', timeout_seconds: 86_400, background: true })).isError).toBe(false);
+  });
+
   test('does not wait for a background process that holds its output', async () => {
     const before = Date.now();
     expect((await use('exec', { command: 'sleep 30 & echo started' })).text).toBe('started');

@@ -105,6 +105,11 @@ export class Reading {
     this.#interruptions = 0;
   }
 
+  /** The model is told with what it reads next, though nobody in a chat said it. */
+  mention(step: number, text: string): void {
+    this.#unused = { ...this.#unused, history: [...this.#unused.history, this.note(step, text)] };
+  }
+
   note(step: number, text: string): NewHistory {
     return { turn: this.#turn, step, role: 'user', blocks: [{ type: 'text', text: renderNote(text) }] };
   }

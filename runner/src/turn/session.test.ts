@@ -376,6 +376,36 @@ describe('a drain', () => {
   });
 });
 
+describe('a background job', () => {
+  test.each(['a drain', 'a kill'])(
+    'that %s ended is told to the model by the next process, once; one that had ended before is not',
+    async (how) => {
+      const cell = running.cell();
+      cell.say(
+        'tool exec {"command":"sleep 60 # work","background":true}\ntool exec {"command":"true # done","background":true}\nsay started',
+      );
+      const first = running.start(cell);
+      await until('one runs and one has ended', () => cell.texts().length === 1 && (cell.state('jobs') as unknown[]).length === 1);
+      if (how === 'a drain') expect(await first.drain()).toEqual({ code: 0, signal: null });
+      else first.kill('SIGKILL');
+      await first.ended;
+      // Its first turn is given up, with what it read: nothing is told by that.
+      cell.say('fail 400');
+      running.start(cell);
+      await until('it is refused', () => cell.turns().at(-1)?.state === 'failed');
+      for (const n of [2, 3]) {
+        cell.say(`say number ${n}`);
+        await until('it is answered', () => cell.texts().length === n);
+      }
+      const told = cell.history().filter(({ content }) => content.includes('was ended before it was done'));
+      expect(told).toMatchObject([{ role: 'user', in_seq: null, content: expect.stringContaining('(sleep 60 # work)') }]);
+      expect(told[0]?.content).not.toContain('# done');
+      expect(told[0]?.turn_id).toBe(cell.turns().at(-2)?.id);
+      expect(cell.state('jobs')).toBeUndefined();
+    },
+  );
+});
+
 describe('the files', () => {
   test('hold a heartbeat that a timer touches, not a database', async () => {
     const cell = running.cell();

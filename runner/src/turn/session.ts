@@ -5,6 +5,7 @@
 import type { TurnRow } from '@dovecote/proto';
 import { controlCommand } from '../inbox/control-command.ts';
 import { type DueRow, unlessPassing } from '../inbox/inbox.ts';
+import { loseJobs } from '../jobs/job-record.ts';
 import { MAX_TRIES } from '../outbox/outbox.ts';
 import { CompactOnDemand } from './compact-on-demand.ts';
 import type { Drain } from './drain.ts';
@@ -60,6 +61,7 @@ export class Session {
   async run(): Promise<void> {
     const { bell, log } = this.#deps;
     const cleared = this.#deps.outbox.clearStale();
+    loseJobs(this.#deps.outbox);
     if (cleared.interrupted + cleared.setAside > 0) log.warn(cleared, 'a predecessor ended in the middle of a turn');
     this.#unfinished = this.#findUnfinished();
     try {

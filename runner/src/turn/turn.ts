@@ -1,6 +1,7 @@
 /** One run of the model loop: steps until the model has nothing more to do, each step one transaction. */
 import type { AgentConfig, TurnRow } from '@dovecote/proto';
 import type { Batch, Projection } from '../inbox/inbox.ts';
+import { LOST_JOBS_STATE, lostJobs } from '../jobs/job-record.ts';
 import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { NewHistory } from '../outbox/outbox.ts';
 import type { HomeFile } from '../prompts/home-files.ts';
@@ -75,6 +76,7 @@ export class Turn {
     this.#firstMayHaveRun = start.interruptions > 0;
     this.#startedAt = deps.clock.now();
     this.#projection = start.projection;
+    for (const sentence of lostJobs(deps.outbox)) start.reading.mention(start.steps + 1, sentence);
   }
 
   /** Cancels the turn on behalf of these control rows. */
@@ -226,7 +228,7 @@ export class Turn {
       settle: { seqs: unused.seqs, state: 'done', turn: this.id },
       out: out.map(({ text, ...to }, n) => ({ id: `${this.id}/${step}/${n}`, kind: 'chat', ...to, content: { text } })),
       turn: { id: this.id, state: ends ? 'done' : 'running', steps: step, model: answer.model },
-      state: { ...VOID, [ADMINISTRATOR_STATE]: undefined },
+      state: { ...VOID, [ADMINISTRATOR_STATE]: undefined, [LOST_JOBS_STATE]: undefined },
     });
     reached('runner/after-step-commit');
     this.#remember(history);

@@ -102,12 +102,15 @@ function write(text: string, turnId = 'tA'): void {
   work('model', turnId);
 }
 function work(activity: string, turnId = 'tA'): void {
-  progress = { phase: attach.Progress_Phase.TURN, turnId, activity, deadlineMs: 0, atMs: 0 };
+  progress = { phase: attach.Progress_Phase.TURN, turnId, activity, deadlineMs: 0, atMs: 0, jobsUntilMs: 0 };
   previews.heard(SESSION);
   typing.heard(SESSION);
 }
 function idle(): void {
-  [partial, progress] = [undefined, { phase: attach.Progress_Phase.IDLE, turnId: '', activity: '', deadlineMs: 0, atMs: 0 }];
+  [partial, progress] = [
+    undefined,
+    { phase: attach.Progress_Phase.IDLE, turnId: '', activity: '', deadlineMs: 0, atMs: 0, jobsUntilMs: 0 },
+  ];
   previews.heard(SESSION);
   typing.heard(SESSION);
 }

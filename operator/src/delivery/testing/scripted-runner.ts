@@ -73,8 +73,8 @@ export class ScriptedRunner {
     });
   }
 
-  progress(phase: attach.Progress_Phase, activity = '', turnId = ''): void {
-    this.#send({ $case: 'progress', value: { phase, turnId, activity, deadlineMs: 0, atMs: 0 } });
+  progress(phase: attach.Progress_Phase, activity = '', turnId = '', jobsUntilMs = 0): void {
+    this.#send({ $case: 'progress', value: { phase, turnId, activity, deadlineMs: 0, atMs: 0, jobsUntilMs } });
   }
 
   /** What its model has said so far in answer to inbound row `inReplyTo`. */

@@ -10,6 +10,7 @@ const idle: SleepInput = {
   openOutbound: 0,
   unfinishedTurn: false,
   runner: 'idle',
+  jobsUntil: 0,
   lastActivity: now - 600_000,
 };
 
@@ -32,6 +33,8 @@ describe('the decision to sleep', () => {
       { unfinishedTurn: true, runner: 'absent', lastActivity: 0 },
       { sleep: false, because: 'UnfinishedTurn' },
     ],
+    ['a background job runs until later: stays', { jobsUntil: now + 1, lastActivity: 0 }, { sleep: false, because: 'Jobs' }],
+    ['the time of its background jobs is over: sleeps', { jobsUntil: now }, { sleep: true, reason: 'Idle' }],
     ['no runner came, and nothing waits: sleeps', { runner: 'absent' }, { sleep: true, reason: 'Idle' }],
     ['suspended: sleeps whatever it does', { suspended: true, runner: 'busy', nextDue: 0 }, { sleep: true, reason: 'Suspended' }],
   ];

@@ -12,13 +12,15 @@ export interface SleepInput {
   readonly unfinishedTurn: boolean;
   /** busy: in a turn, or in a declared wait. idle: said so. absent: no runner is attached */
   readonly runner: 'busy' | 'idle' | 'absent';
+  /** background jobs of its agent may keep it awake until then; 0: none run */
+  readonly jobsUntil: number;
   /** of messages, answers, turns and the wake itself */
   readonly lastActivity: number;
 }
 
 export type SleepDecision =
   | { readonly sleep: true; readonly reason: 'Idle' | 'Suspended' }
-  | { readonly sleep: false; readonly because: 'Pending' | 'DueSoon' | 'Busy' | 'UnfinishedTurn' | 'NotDelivered' | 'Fresh' };
+  | { readonly sleep: false; readonly because: 'Pending' | 'DueSoon' | 'Busy' | 'UnfinishedTurn' | 'Jobs' | 'NotDelivered' | 'Fresh' };
 
 /** A Pod costs more to stop and start than to keep for this long. */
 const DUE_SOON_MS = 60_000;
@@ -32,6 +34,7 @@ export function decideSleep(input: SleepInput): SleepDecision {
   if (nextDue !== null && nextDue - now < DUE_SOON_MS) return { sleep: false, because: 'DueSoon' };
   if (runner === 'busy') return { sleep: false, because: 'Busy' };
   if (unfinishedTurn) return { sleep: false, because: 'UnfinishedTurn' };
+  if (input.jobsUntil > now) return { sleep: false, because: 'Jobs' };
   const idleMs = now - input.lastActivity;
   if (idleMs < idleTimeoutMs) return { sleep: false, because: 'Fresh' };
   if (input.openOutbound > 0 && idleMs < idleTimeoutMs + DELIVERY_PATIENCE_MS) return { sleep: false, because: 'NotDelivered' };

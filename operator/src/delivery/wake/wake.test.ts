@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cellPaths, INBOUND_DB, openInboundReader, peekOutbound } from '@dovecote/proto';
+import { attach, cellPaths, INBOUND_DB, openInboundReader, peekOutbound } from '@dovecote/proto';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { agentGroups, sessions } from '../../kube/resource-types.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
@@ -91,6 +91,24 @@ describe('sleeping', () => {
     await bench.enqueue({ eventId: 'e2', text: 'two' });
     await until(() => bench.delivered.length === 2, 'the answer after the sleep');
     expect(texts()).toEqual(['echo one', 'echo two']);
+  });
+
+  test('one with a background job stays awake as long as its agent may have it, and sleeps when the job has ended', async () => {
+    bench = await createBench();
+    await bench.agent('patient', { idleTimeout: '1s' });
+    await bench.agent('strict', { idleTimeout: '1s', limits: { jobTime: '0s' } });
+    const works = (session: string, hours: number): void =>
+      bench.runners.get(session)?.progress(attach.Progress_Phase.IDLE, '', '', hours === 0 ? 0 : Date.now() + hours * 3_600_000);
+    const awake = async (session: string) => (await bench.session(session))?.spec.awake;
+    const { session: first } = await bench.enqueue({ eventId: 'e1', chat: 'c1' }, { agentGroup: 'patient' });
+    const { session: second } = await bench.enqueue({ eventId: 'e2', chat: 'c2' }, { agentGroup: 'strict' });
+    await until(() => bench.delivered.length === 2);
+    works(first, 1);
+    works(second, 1);
+    await until(async () => (await awake(second)) === false, 'the sleep of the one whose jobs do not count');
+    expect(await awake(first)).toBe(true);
+    works(first, 0);
+    await until(async () => (await awake(first)) === false, 'the sleep of the other');
   });
 
   test('a message that comes while its session drains is answered by the next runner', async () => {

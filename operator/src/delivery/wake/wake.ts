@@ -229,6 +229,7 @@ export class Wake {
       openOutbound: 0,
       unfinishedTurn: false,
       runner: attached ? (idle ? 'idle' : 'busy') : 'absent',
+      jobsUntil: this.#jobsUntil(session),
       lastActivity: this.#lastActivity(session),
     };
     if (!decideSleep(input).sleep) return; // mostly: so the files need not be asked each second
@@ -238,6 +239,14 @@ export class Wake {
       unfinishedTurn: this.#deps.unfinishedTurn(session),
     });
     if (decision.sleep) this.putToSleep(session, decision.reason);
+  }
+
+  /** By what its runner says, and within what its agent may: whatever a Pod says keeps it no longer than that. */
+  #jobsUntil(session: string): number {
+    const until = this.#deps.hub.progress(session)?.jobsUntilMs ?? 0;
+    const agent = this.#deps.agentGroups.get(this.#deps.index.get(session)?.agent_group ?? '');
+    if (until === 0 || agent === undefined) return 0;
+    return Math.min(until, this.#lastActivity(session) + durationMs(agent.spec.limits.jobTime));
   }
 
   #lastActivity(session: string): number {
@@ -290,9 +299,9 @@ export class Wake {
   }
 
   #isIdle(session: string): boolean {
-    const { hub, index } = this.#deps;
+    const { hub, index, clock } = this.#deps;
     const facts = index.get(session);
-    return hub.isAttached(session) && this.#saysIdle(session) && facts?.next_due === null;
+    return hub.isAttached(session) && this.#saysIdle(session) && facts?.next_due === null && this.#jobsUntil(session) <= clock.now();
   }
 
   /** A runner that said nothing yet has begun nothing yet. */

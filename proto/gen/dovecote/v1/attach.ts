@@ -60,6 +60,8 @@ export interface Progress {
   /** of the declared wait, ms since 1970; 0: none */
   deadlineMs: number;
   atMs: number;
+  /** background jobs of the agent run until then at the latest, ms since 1970; 0: none that has a deadline */
+  jobsUntilMs: number;
 }
 
 export const Progress_Phase = {
@@ -394,7 +396,7 @@ export const OutboxDoorbell: MessageFns<OutboxDoorbell> = {
 };
 
 function createBaseProgress(): Progress {
-  return { phase: 0, turnId: "", activity: "", deadlineMs: 0, atMs: 0 };
+  return { phase: 0, turnId: "", activity: "", deadlineMs: 0, atMs: 0, jobsUntilMs: 0 };
 }
 
 export const Progress: MessageFns<Progress> = {
@@ -413,6 +415,9 @@ export const Progress: MessageFns<Progress> = {
     }
     if (message.atMs !== 0) {
       writer.uint32(40).int64(message.atMs);
+    }
+    if (message.jobsUntilMs !== 0) {
+      writer.uint32(48).int64(message.jobsUntilMs);
     }
     return writer;
   },
@@ -468,6 +473,14 @@ export const Progress: MessageFns<Progress> = {
             }
 
             message.atMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.jobsUntilMs = longToNumber(reader.int64());
             continue;
           }
         }
