@@ -46,6 +46,7 @@ export {
   type Wiring,
 } from './kinds/messaging-group.ts';
 export { Session, type SessionManifest, type SessionSpec, type SessionSpecInput, type SessionStatus } from './kinds/session.ts';
+export { QUANTITY_UNITS } from './quantity-units.ts';
 export type { Condition } from './schema.ts';
 
 import type { Kind } from './kind.ts';

@@ -1,12 +1,7 @@
 import type { AgentGroup, Channel, Destination, MessagingGroup, Session } from '@dovecote/crds';
-import type { KubeMetrics } from '../kube/metrics.ts';
-import { Reflector } from '../kube/reflector.ts';
+import { type FillDeps, keepFilled } from '../kube/keep-filled.ts';
 import { ResourceCache } from '../kube/resource-cache.ts';
 import { agentGroups, channels, destinations, messagingGroups, type Pod, pods, sessions } from '../kube/resource-types.ts';
-import type { KubeObject, ResourceStore, ResourceType, Selector } from '../kube/store.ts';
-import type { Clock } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/random.ts';
 import type { TaskGroup } from '../lib/task-group.ts';
 import { BY_AGENT_GROUP } from './agent-group/observe.ts';
 import { DESTINATION_INDEXES } from './destination/observe.ts';
@@ -14,16 +9,8 @@ import { Component, Label, MANAGED_LABELS } from './labels.ts';
 import { MESSAGING_GROUP_INDEXES } from './messaging-group/observe.ts';
 import { BY_SHARD } from './session/observe.ts';
 
-export interface CacheDeps {
-  readonly store: ResourceStore;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly kubeMetrics?: KubeMetrics | undefined;
-}
-
 /** What the controller watches. Secrets are not among it: those that are named are read by name. */
-export function createCaches({ log, clock, shardLabel }: Pick<CacheDeps, 'log' | 'clock'> & { readonly shardLabel: string }) {
+export function createCaches({ log, clock, shardLabel }: Pick<FillDeps, 'log' | 'clock'> & { readonly shardLabel: string }) {
   const shardOfPod = ({ metadata }: Pod) => {
     const shard = metadata.labels?.[shardLabel];
     return shard === undefined ? [] : [shard];
@@ -52,31 +39,14 @@ export type Caches = ReturnType<typeof createCaches>;
 /** A watch that was silent for this long is dead, whatever its Reflector thinks. */
 const STALE_MS = 600_000;
 
-export function fillCaches(caches: Caches, { store, clock, random, log, kubeMetrics }: CacheDeps, group: TaskGroup): void {
-  const fill = <T extends KubeObject>(
-    type: ResourceType<T>,
-    cache: ConstructorParameters<typeof Reflector<T>>[0]['cache'],
-    selector?: Selector,
-  ): void => {
-    const reflector = new Reflector<T>({
-      store,
-      type,
-      cache,
-      clock,
-      random,
-      log,
-      ...(selector !== undefined && { selector }),
-      ...(kubeMetrics !== undefined && { metrics: kubeMetrics }),
-    });
-    group.run(`controller/watch/${type.plural}`, (signal) => reflector.run(signal));
-  };
-  fill(agentGroups, caches.agentGroups);
-  fill(channels, caches.channels);
-  fill(messagingGroups, caches.messagingGroups);
-  fill(destinations, caches.destinations);
-  fill(sessions, caches.sessions);
-  fill(pods, caches.pods, { labels: MANAGED_LABELS });
-  fill(pods, caches.deliveryPods, { labels: { [Label.component]: Component.delivery } });
+export function fillCaches(caches: Caches, deps: FillDeps, group: TaskGroup): void {
+  keepFilled(agentGroups, caches.agentGroups, deps, group);
+  keepFilled(channels, caches.channels, deps, group);
+  keepFilled(messagingGroups, caches.messagingGroups, deps, group);
+  keepFilled(destinations, caches.destinations, deps, group);
+  keepFilled(sessions, caches.sessions, deps, group);
+  keepFilled(pods, caches.pods, deps, group, { labels: MANAGED_LABELS });
+  keepFilled(pods, caches.deliveryPods, deps, group, { labels: { [Label.component]: Component.delivery } });
 }
 
 /** What is missing, as sentences; empty when all have been seen and are fresh. */

@@ -1,13 +1,9 @@
 /** What delivery knows of the cluster: four caches, each filled by a reflector for as long as the process lives. */
 import type { AgentGroup, Channel, Destination, Session } from '@dovecote/crds';
-import type { KubeMetrics } from '../kube/metrics.ts';
-import { Reflector } from '../kube/reflector.ts';
+import { type FillDeps, keepFilled } from '../kube/keep-filled.ts';
 import { ResourceCache } from '../kube/resource-cache.ts';
 import { agentGroups, channels, destinations, sessions } from '../kube/resource-types.ts';
-import type { KubeObject, ResourceStore, ResourceType, Selector } from '../kube/store.ts';
-import type { Clock } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
-import type { Random } from '../lib/random.ts';
+import type { KubeObject, ResourceType, Selector } from '../kube/store.ts';
 import type { TaskGroup } from '../lib/task-group.ts';
 
 export interface Resources {
@@ -18,13 +14,8 @@ export interface Resources {
   readonly sessions: ResourceCache<Session>;
 }
 
-export interface ResourcesDeps {
-  readonly store: ResourceStore;
+export interface ResourcesDeps extends FillDeps {
   readonly shard: string;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly kubeMetrics?: KubeMetrics | undefined;
 }
 
 /** Caches that nothing fills yet, so that listeners can be added before the first object arrives. */
@@ -40,18 +31,7 @@ export function createResources({ log, clock }: ResourcesDeps): Resources {
 /** Starts filling them. Resolves when each has seen a whole list. */
 export async function fillResources(resources: Resources, deps: ResourcesDeps, tasks: TaskGroup): Promise<void> {
   const fill = <T extends KubeObject>(type: ResourceType<T>, cache: ResourceCache<T, never>, selector?: Selector): Promise<void> => {
-    const { store, clock, random, log, kubeMetrics } = deps;
-    const reflector = new Reflector<T>({
-      store,
-      type,
-      cache,
-      clock,
-      random,
-      log,
-      ...(selector !== undefined && { selector }),
-      ...(kubeMetrics !== undefined && { metrics: kubeMetrics }),
-    });
-    tasks.run(`watch ${type.plural}`, (signal) => reflector.run(signal));
+    keepFilled(type, cache, deps, tasks, selector);
     return cache.synced(tasks.signal);
   };
   await Promise.all([

@@ -1,3 +1,5 @@
+import { QUANTITY_UNITS } from '@dovecote/crds';
+
 type Amounts = Readonly<Record<string, string | number | undefined>>;
 
 /**
@@ -26,23 +28,8 @@ function strings(amounts: Amounts): Record<string, string> {
   );
 }
 
-const FACTOR: Readonly<Record<string, number>> = {
-  '': 1,
-  m: 1e-3,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-};
-
 /** A Kubernetes quantity as a number, for comparing. NaN for what is none: it compares as neither more nor less. */
 function amount(quantity: string): number {
   const [, digits = '', unit = ''] = /^([0-9.]+)([a-zA-Z]*)$/.exec(quantity) ?? [];
-  return digits === '' ? Number.NaN : Number(digits) * (FACTOR[unit] ?? Number.NaN);
+  return digits === '' ? Number.NaN : Number(digits) * (unit === 'm' ? 1e-3 : (QUANTITY_UNITS[unit] ?? Number.NaN));
 }

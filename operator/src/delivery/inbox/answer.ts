@@ -3,7 +3,7 @@ import { inbox } from '@dovecote/proto';
 import { StatusError, status } from '../../lib/grpc.ts';
 import { findQuestion, optionsOf } from '../questions/questions.ts';
 import type { Inbox, InboxDeps } from './inbox.ts';
-import { checkText, invalid, type NewMessage, orNull } from './new-message.ts';
+import { checkOrigin, checkText, invalid, type NewMessage, orNull } from './new-message.ts';
 
 const UNKNOWN: inbox.AnswerResponse = { outcome: inbox.AnswerOutcome.UNKNOWN, label: '', answeredBy: '', title: '', text: '' };
 
@@ -44,13 +44,7 @@ function parseAnswer({ session, questionSeq, option, event }: inbox.AnswerReques
   if (!Number.isSafeInteger(questionSeq) || questionSeq < 1) throw invalid('question_seq', 'must be above 0', questionSeq);
   if (option < 0) throw invalid('option', 'must not be below 0', option);
   if (event === undefined) throw invalid('event', 'is missing', undefined);
-  checkText('event.event_id', event.eventId, 1, 512);
-  checkText('event.channel', event.channel, 1, 253);
-  checkText('event.chat', event.chat, 1, 512);
-  checkText('event.thread', event.thread, 0, 512);
-  checkText('event.sender', event.sender, 0, 512);
-  checkText('event.sender_name', event.senderName, 0, 512);
-  checkText('event.traceparent', event.traceparent, 0, 256);
+  checkOrigin(event, true);
   return {
     eventId: event.eventId,
     press: { questionSeq, option },

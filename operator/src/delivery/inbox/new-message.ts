@@ -53,14 +53,8 @@ export function parseEnqueue(request: inbox.EnqueueRequest): NewMessage {
   if (event === undefined) throw invalid('event', 'is missing', undefined);
   const kind = KINDS[event.kind];
   if (kind === undefined) throw invalid('event.kind', 'is not one that this version knows', event.kind);
-  checkText('event.event_id', event.eventId, 1, 512);
-  checkText('event.channel', event.channel, kind === 'chat' ? 1 : 0, 253);
-  checkText('event.chat', event.chat, kind === 'chat' ? 1 : 0, 512);
-  checkText('event.thread', event.thread, 0, 512);
-  checkText('event.sender', event.sender, 0, 512);
-  checkText('event.sender_name', event.senderName, 0, 512);
+  checkOrigin(event, kind === 'chat');
   checkText('event.platform_message_id', event.platformMessageId, 0, 512);
-  checkText('event.traceparent', event.traceparent, 0, 256);
   checkText('reason', request.reason, 0, 512);
   checkText('event.text', event.text, 0, MAX_TEXT_BYTES);
   checkText('event.quoted.text', event.quoted?.text ?? '', 0, MAX_TEXT_BYTES);
@@ -121,6 +115,17 @@ export function checkScope(scope: string): void {
   const whole = (parts.length === 2 || parts.length === 3) && parts.every((part) => part !== '' && decodable(part));
   if (!whole || Buffer.byteLength(scope) > 1024)
     throw invalid('scope', 'must be channel/chat or channel/chat/thread, each part URI-encoded, or *', scope);
+}
+
+/** Where an event comes from. `chat`: it must come from one. */
+export function checkOrigin(event: inbox.InboundEvent, chat: boolean): void {
+  checkText('event.event_id', event.eventId, 1, 512);
+  checkText('event.channel', event.channel, chat ? 1 : 0, 253);
+  checkText('event.chat', event.chat, chat ? 1 : 0, 512);
+  checkText('event.thread', event.thread, 0, 512);
+  checkText('event.sender', event.sender, 0, 512);
+  checkText('event.sender_name', event.senderName, 0, 512);
+  checkText('event.traceparent', event.traceparent, 0, 256);
 }
 
 export function checkText(field: string, value: string, minBytes: number, maxBytes: number): void {

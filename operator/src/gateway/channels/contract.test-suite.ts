@@ -8,7 +8,7 @@ import { StatusError } from '../../lib/grpc.ts';
 import type { GatewayPlugin } from '../start.ts';
 import { eventually } from '../testing/eventually.ts';
 import type { Fault, MockPlatformFaults } from '../testing/mock-platform-faults.ts';
-import { agentGroup, channel, type HandCaches, handCaches, messagingGroup } from '../testing/objects.ts';
+import { agentGroup, anyChat, channel, type HandCaches, handCaches, messagingGroup } from '../testing/objects.ts';
 import { ASKING, QUESTION } from '../testing/scripted-inbox.ts';
 import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
 import { encodeButton } from './button.ts';
@@ -78,14 +78,7 @@ export function describeChannel(name: string, start: () => Promise<PlatformUnder
       platform = await start();
       caches = handCaches({
         channels: [channel('team', platform.spec)],
-        messagingGroups: [
-          messagingGroup('any', {
-            channelRef: 'team',
-            chatClass: 'Any',
-            unknownSenders: 'Public',
-            agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }],
-          }),
-        ],
+        messagingGroups: [anyChat('team')],
         agentGroups: [agentGroup('helper')],
       });
       gateway = await testGateway(caches, {

@@ -1,12 +1,16 @@
 /** Every Channel of the cluster, connected in this process: added, changed and removed as the objects are. */
 import type { Channel } from '@dovecote/crds';
-import type { ReadableCache } from '../objects.ts';
 import type { ChannelType, ConnectedChannel } from './channel.ts';
 import { ChannelKeeper, type KeeperDeps } from './channel-keeper.ts';
 import { channelTypes } from './channel-types.ts';
 
 export interface SupervisorDeps extends Omit<KeeperDeps, 'type'> {
-  readonly channels: ReadableCache<Channel>;
+  readonly channels: {
+    get(name: string): Channel | undefined;
+    list(): readonly Channel[];
+    /** Called synchronously after each change. */
+    onChange(listener: (change: { readonly object: Channel }) => void): () => void;
+  };
   readonly types?: Readonly<Record<string, ChannelType>>;
 }
 

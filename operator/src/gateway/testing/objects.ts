@@ -24,6 +24,16 @@ export function messagingGroup(name: string, spec: MessagingGroupSpecInput): Mes
   return parse(MessagingGroup, { apiVersion: 'dovecote.dev/v1alpha1', kind: 'MessagingGroup', metadata: metadata(name), spec });
 }
 
+/** All chats of that Channel go to one agent, whatever is said. */
+export function anyChat(channelRef: string, agentGroupRef = 'helper'): MessagingGroup {
+  return messagingGroup('any', {
+    channelRef,
+    chatClass: 'Any',
+    unknownSenders: 'Public',
+    agents: [{ agentGroupRef, engage: { mode: 'Always' } }],
+  });
+}
+
 export function agentGroup(name: string, shards: readonly string[] = ['0']): AgentGroup {
   return parse(AgentGroup, {
     apiVersion: 'dovecote.dev/v1alpha1',

@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Reflector } from '../../kube/reflector.ts';
+import { keepFilled } from '../../kube/keep-filled.ts';
 import { ResourceCache } from '../../kube/resource-cache.ts';
 import { type Pod, pods } from '../../kube/resource-types.ts';
 import type { ResourceStore } from '../../kube/store.ts';
@@ -125,7 +125,7 @@ export async function startKubelet(deps: KubeletDeps): Promise<RunningKubelet> {
     tenant.deleted.abort(new Error('the Pod is gone'));
   });
 
-  group.run('kubelet/pods', (signal) => new Reflector({ store, type: pods, cache, clock, random, log }).run(signal));
+  keepFilled(pods, cache, { store, clock, random, log }, group);
   await cache.synced(group.signal);
   await clean(podsDir, new Set(cache.list().map(({ metadata }) => metadata.uid)));
 

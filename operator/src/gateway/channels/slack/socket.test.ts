@@ -3,7 +3,7 @@ import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { StatusError } from '../../../lib/grpc.ts';
 import { eventually } from '../../testing/eventually.ts';
 import { MockPlatformFaults } from '../../testing/mock-platform-faults.ts';
-import { agentGroup, channel, handCaches, messagingGroup } from '../../testing/objects.ts';
+import { agentGroup, anyChat, channel, handCaches } from '../../testing/objects.ts';
 import { ASKING } from '../../testing/scripted-inbox.ts';
 import { type TestGateway, testGateway } from '../../testing/test-gateway.ts';
 import { encodeButton } from '../button.ts';
@@ -31,14 +31,7 @@ async function start(): Promise<{ gateway: TestGateway; socket: MockSocketMode; 
       channels: [
         channel('team', { type: 'slack', slack: { mode: 'Socket', apiURL: `${api.url}/api/`, credentialsRef: { name: 'creds' } } }),
       ],
-      messagingGroups: [
-        messagingGroup('any', {
-          channelRef: 'team',
-          chatClass: 'Any',
-          unknownSenders: 'Public',
-          agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }],
-        }),
-      ],
+      messagingGroups: [anyChat('team')],
       agentGroups: [agentGroup('helper')],
     }),
     { secretValues: { creds: { 'bot-token': 'xoxb-1', 'app-token': 'xapp-1' } }, limits: { keeper: { retry: { baseMs: 10, maxMs: 50 } } } },

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { StatusError } from '../../../lib/grpc.ts';
 import { eventually } from '../../testing/eventually.ts';
 import { freePort, MockPlatformFaults, type PlatformCall } from '../../testing/mock-platform-faults.ts';
-import { agentGroup, channel, handCaches, messagingGroup } from '../../testing/objects.ts';
+import { agentGroup, anyChat, channel, handCaches } from '../../testing/objects.ts';
 import { type TestGateway, testGateway } from '../../testing/test-gateway.ts';
 import { WebhookRelay } from '../../testing/webhook-relay.ts';
 import type { IncomingEvent } from '../channel.ts';
@@ -134,14 +134,7 @@ describe('polling', () => {
     const gateway = await testGateway(
       handCaches({
         channels: [channel('team', { type: 'telegram', telegram: { mode: 'Poll', apiURL: mock.url, credentialsRef: { name: 'creds' } } })],
-        messagingGroups: [
-          messagingGroup('any', {
-            channelRef: 'team',
-            chatClass: 'Any',
-            unknownSenders: 'Public',
-            agents: [{ agentGroupRef: 'helper', engage: { mode: 'Always' } }],
-          }),
-        ],
+        messagingGroups: [anyChat('team')],
         agentGroups: [agentGroup('helper')],
       }),
       { secretValues: { creds: { 'bot-token': BOT_TOKEN } }, limits: { keeper: { retry: { baseMs: 10, maxMs: 50 } } } },
