@@ -1,4 +1,4 @@
-/** What delivery writes of a Session: its making, spec.awake and two annotations. Everything else is the controller's or people's. */
+/** What delivery writes of a Session: its making, spec.awake, spec.title and two annotations. Everything else is the controller's or people's. */
 import { type AgentGroup, API_VERSION, type Session } from '@dovecote/crds';
 import type { MetaRow } from '@dovecote/proto';
 import { ConflictError } from '../kube/errors.ts';
@@ -29,7 +29,7 @@ export function newSession(meta: MetaRow, shard: string, agent: AgentGroup, awak
       generation: meta.generation,
       type: meta.type as Session['spec']['type'],
       awake,
-      ...(meta.title !== null && meta.title !== '' && { title: meta.title.slice(0, 256) }),
+      ...titleField(meta.title),
       ...(chat !== undefined && {
         channelRef: chat.channel,
         chatId: chat.chat,
@@ -45,11 +45,18 @@ export function newSession(meta: MetaRow, shard: string, agent: AgentGroup, awak
  */
 export async function writeAwake(
   store: ResourceStore,
-  session: { readonly known: boolean; readonly name: string; readonly awake: boolean; readonly object: () => NewObject<Session> },
+  session: {
+    readonly known: boolean;
+    readonly name: string;
+    readonly awake: boolean;
+    /** goes with the same write */
+    readonly title: string | null | undefined;
+    readonly object: () => NewObject<Session>;
+  },
   signal: AbortSignal,
 ): Promise<void> {
   const options = { fieldManager: FIELD_MANAGER, signal };
-  const patch = () => store.patch(sessions, session.name, { spec: { awake: session.awake } }, options);
+  const patch = () => store.patch(sessions, session.name, { spec: { awake: session.awake, ...titleField(session.title) } }, options);
   if (session.known && (await patch()) !== undefined) return;
   if (!session.awake) return; // gone, and nobody needs it
   try {
@@ -58,6 +65,15 @@ export async function writeAwake(
     if (!(e instanceof ConflictError)) throw e;
     await patch(); // it exists, the cache only does not know yet
   }
+}
+
+/** A Session that is gone has no title. */
+export async function writeTitle(store: ResourceStore, session: string, title: string, signal: AbortSignal): Promise<void> {
+  await store.patch(sessions, session, { spec: titleField(title) }, { fieldManager: FIELD_MANAGER, signal });
+}
+
+function titleField(title: string | null | undefined): { readonly title?: string } {
+  return title === null || title === undefined || title === '' ? {} : { title: title.slice(0, 256) };
 }
 
 /** undefined: the object is gone. */

@@ -144,7 +144,10 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       onHostile: (session, error) => {
         storage.report(session, { reason: 'OutboundRefused', message: `Its outbound.db is not read: ${error.message}` });
       },
-      onTitled: (session, title) => keeper.titled(session, title),
+      onTitled: (session, title) => {
+        keeper.titled(session, title);
+        wake.titled(session, title);
+      },
       onChanged: (session, seqs) =>
         background.run('notify', session, async () => {
           await nextTurn(); // the platform call goes out first: index and viewers are in nobody's way

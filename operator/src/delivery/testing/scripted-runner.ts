@@ -11,6 +11,7 @@ import {
   OUTBOUND_DB,
   openInboundReader,
   openOutboundWriter,
+  STATE_TITLE,
 } from '@dovecote/proto';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import type { Database } from 'better-sqlite3';
@@ -80,6 +81,14 @@ export class ScriptedRunner {
   /** What its model has said so far in answer to inbound row `inReplyTo`. */
   partial(text: string, inReplyTo = 2, turnId = 't1'): void {
     this.#send({ $case: 'partial', value: { turnId, step: 1, inReplyTo, text } });
+  }
+
+  /** Its model names the conversation. */
+  title(text: string): void {
+    this.#out
+      .prepare('INSERT INTO state (key, value, updated_at) VALUES (?, ?, 0) ON CONFLICT (key) DO UPDATE SET value = excluded.value')
+      .run(STATE_TITLE, JSON.stringify({ text }));
+    this.#send({ $case: 'outbox', value: { seq: 0 } });
   }
 
   /** Answers everything that waits, each in a transaction of its own, and rings. */

@@ -42,6 +42,27 @@ describe('waking', () => {
     expect((await bench.session(session))?.metadata.generation).toBe(before);
   });
 
+  test('a name by its model is on the Session after one write, and every further one after the next sleep', async () => {
+    bench = await createBench();
+    await bench.agent('helper');
+    const { session } = await bench.enqueue({ eventId: 'e1', text: 'hello there' });
+    await until(() => bench.delivered.length === 1);
+    const title = async () => (await bench.session(session))?.spec.title;
+    expect(await title()).toBe('hello there');
+    const before = (await bench.session(session))?.metadata.generation ?? 0;
+    bench.runners.get(session)?.title('Greetings');
+    await until(async () => (await title()) === 'Greetings', 'the title');
+    for (const n of [1, 2, 3]) {
+      bench.runners.get(session)?.title(`Greetings ${n}`);
+      await bench.enqueue({ eventId: `more-${n}` });
+      await until(() => bench.delivered.length === n + 1);
+    }
+    expect((await bench.session(session))?.metadata.generation).toBe(before + 1);
+    await bench.store.patch(sessions, session, { spec: { suspended: true } }, { fieldManager: 'test' });
+    await until(async () => (await bench.session(session))?.spec.awake === false, 'sleep');
+    expect(await title()).toBe('Greetings 3');
+  });
+
   test('when the cluster refuses, the row wakes its session later', async () => {
     bench = await createBench();
     await bench.agent('helper');

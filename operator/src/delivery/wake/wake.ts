@@ -14,7 +14,7 @@ import type { Random } from '../../lib/random.ts';
 import type { AttachHub } from '../attach/hub.ts';
 import { prepared } from '../cells/statements.ts';
 import type { Limits } from '../limits.ts';
-import { newSession, writeAwake } from '../session-object.ts';
+import { newSession, writeAwake, writeTitle } from '../session-object.ts';
 import type { Feed } from '../shard/feed.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
@@ -77,6 +77,7 @@ export class Wake {
   readonly #retry = new Map<string, { readonly attempt: number; readonly at: number }>();
   readonly #activeAt = new Map<string, number>();
   readonly #wakingSince = new Map<string, number>();
+  readonly #titled = new Set<string>();
   readonly #teller: Teller;
   #waiting: AdmissionDecision['waiting'] = [];
   #admitting = false;
@@ -166,6 +167,16 @@ export class Wake {
     this.#deps.feed.changed(session);
     // Whoever waits for a place may have this one's.
     if (progress.phase === attach.Progress_Phase.IDLE && this.#queue.size > 0) this.#admitSoon();
+  }
+
+  /**
+   * Its model has named it: people who list Sessions see that at once, by one write. A further name in the same wake goes with the sleep:
+   * the file is the agent's, and one that renames itself without end costs nothing.
+   */
+  titled(session: string, title: string): void {
+    if (!this.#awake.has(session) || this.#leaving.has(session) || this.#titled.has(session)) return;
+    this.#titled.add(session);
+    this.#deps.background.run('title', session, (signal) => writeTitle(this.#deps.store, session, title, signal));
   }
 
   /** It has drained, or its stream ended while it was asked to. */
@@ -377,6 +388,7 @@ export class Wake {
         name,
         awake,
         known: sessions.get(name) !== undefined,
+        title: this.#deps.index.get(name)?.title,
         object: () => {
           const { meta } = cells.open(name);
           const agent = agentGroups.get(meta.agent_group);
@@ -398,6 +410,7 @@ export class Wake {
       this.#awake.delete(session);
       this.#wakingSince.delete(session);
       this.#activeAt.delete(session);
+      this.#titled.delete(session);
       this.#deps.cells.unpin(session);
     }
     this.#deps.feed.changed(session);
