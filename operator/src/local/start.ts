@@ -113,7 +113,8 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
       tokens: tokens.sourceFor('delivery'),
       reviewer: tokens,
       limits: { ...options.limits?.delivery, ...(options.maxAwake !== undefined && { maxAwakePerShard: options.maxAwake }) },
-      outboxLimits: { ...options.limits?.outbox },
+      // The gateway ends with this process, and with it every call that was under way.
+      outboxLimits: { inFlightMs: 0, ...options.limits?.outbox },
       clock,
       random,
       log,

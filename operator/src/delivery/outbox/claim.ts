@@ -151,6 +151,7 @@ function claimRow(context: ClaimContext, row: DeliveredRow): Claim | 'next' | 's
     // The further parts of a file are the rest of its text.
     file: content.kind === 'file' && row.part === 0 ? content : undefined,
     dueSince: Math.max(row.created_at, deliverAfter),
+    inFlightUntil: row.last_error === ledger.INTERRUPTED ? row.updated_at + limits.inFlightMs : 0,
   };
 }
 

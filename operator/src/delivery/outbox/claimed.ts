@@ -16,4 +16,6 @@ export interface Claim {
   readonly file: FileContent | undefined;
   /** its age counts from here */
   readonly dueSince: number;
+  /** until then a call of an earlier sender may still take effect */
+  readonly inFlightUntil: number;
 }

@@ -113,7 +113,9 @@ export function record(deps: DeliverDeps, cell: Cell, claim: Claim, { of, result
       again('in_doubt', result.message, 0);
       return;
     case 'not-sent':
-      ledger.again(db, row.seq, 'failed', row.last_error, 0, now);
+      // A gateway may still be at it for the process before us: not there yet is not never.
+      if (now < claim.inFlightUntil) ledger.again(db, row.seq, 'in_doubt', 'it was not there yet', claim.inFlightUntil, now);
+      else ledger.again(db, row.seq, 'failed', row.last_error, 0, now);
       return;
     case 'unknowable': {
       const policy = result.policy === '' ? channels.get(claim.request.channel)?.spec.inDoubt : result.policy;

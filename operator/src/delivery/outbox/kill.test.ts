@@ -75,7 +75,7 @@ function killedAt(point: string): Promise<NodeJS.Signals | null> {
 }
 
 async function finish(): Promise<Bench> {
-  const bench = openBench({ root, address: gateway.address, clock: systemClock });
+  const bench = openBench({ root, address: gateway.address, clock: systemClock, limits: { inFlightMs: 100 } });
   await bench.outbox.resume(SESSION);
   await bench.outbox.read(SESSION);
   await until(() => bench.outbox.open(SESSION) === 0, 'an empty outbox');

@@ -149,6 +149,9 @@ export function revive(db: Database, seq: number, now: number): boolean {
   return changes === 1;
 }
 
+/** The last_error of a row whose sender ended in mid-call; its updated_at is then when that call began. */
+export const INTERRUPTED = 'delivery was stopped between sending it and recording that';
+
 /** Rows that were being sent when the sender (a process, or the sender of one lane) ended: to be settled from `at` on. Their seqs. */
 export function interrupted(db: Database, at: number, lane?: string): number[] {
   const which = `${OPEN} AND state = 'sending' AND lane = coalesce(?, lane)`;
@@ -156,10 +159,10 @@ export function interrupted(db: Database, at: number, lane?: string): number[] {
   if (some === undefined) return []; // no commit for each of a shard's sleeping sessions at start
   return prepared(
     db,
-    `UPDATE delivered SET state = 'in_doubt', next_attempt_at = ?, last_error = ?, updated_at = ? WHERE ${which} RETURNING seq`,
+    `UPDATE delivered SET state = 'in_doubt', next_attempt_at = ?, last_error = ? WHERE ${which} RETURNING seq`,
   )
     .pluck()
-    .all(at, 'delivery was stopped between sending it and recording that', at, lane ?? null) as number[];
+    .all(at, INTERRUPTED, lane ?? null) as number[];
 }
 
 // ── inbound rows ──

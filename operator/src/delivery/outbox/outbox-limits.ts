@@ -25,6 +25,8 @@ export interface OutboxLimits {
   readonly callMs: number;
   readonly fileCallMs: number;
   readonly settleMs: number;
+  /** A call that was under way when delivery ended may take effect so long after it began: no gateway gives a platform more. */
+  readonly inFlightMs: number;
   /** Calls under way at once, of all channels and of one: a channel that hangs takes its own share only. */
   readonly maxCalls: number;
   readonly maxCallsPerChannel: number;
@@ -53,6 +55,7 @@ export const DEFAULT_OUTBOX_LIMITS: OutboxLimits = {
   callMs: 30_000,
   fileCallMs: 600_000,
   settleMs: 30_000,
+  inFlightMs: 25_000,
   maxCalls: 256,
   maxCallsPerChannel: 32,
   tellAgentPerHour: 20,

@@ -428,6 +428,28 @@ describe('failures', () => {
     expect(rowOf(bench.cells, seq).state).toBe(state);
   });
 
+  test('a call that outlives its delivery is waited for: its message is not sent a second time beside it', async () => {
+    const slow = Promise.withResolvers<void>();
+    gateway.act = () => ({ type: 'hold', until: slow.promise });
+    const seq = runner.say({});
+    await bench.outbox.read(SESSION);
+    await until(() => gateway.calls.length === 1);
+    const closing = bench.close();
+    clock.advance(10_000);
+    await closing;
+    bench = reopen({});
+    await bench.outbox.resume(SESSION);
+    await until(() => gateway.settles.length === 1);
+    await until(() => rowOf(bench.cells, seq).state === 'in_doubt');
+    expect(gateway.calls).toHaveLength(1);
+    slow.resolve();
+    await until(() => gateway.sent.length === 1);
+    clock.advance(25_000);
+    await allSettled();
+    expect(gateway.calls).toHaveLength(1);
+    expect(rowOf(bench.cells, seq)).toMatchObject({ state: 'delivered', platform_message_id: 'p1' });
+  });
+
   test('an error of ours in the middle of a delivery is settled as a crash is, without a restart', async () => {
     await bench.close();
     let bugs = 1;

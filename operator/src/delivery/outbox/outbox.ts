@@ -228,6 +228,8 @@ class LedgerOutbox implements Outbox {
     const { session, lane } = claim;
     const { out } = cells.open(session).paths;
     const outcome = await call(this.#deliver, claim, out, signal);
+    // Cut off by our own end, it says nothing of what becomes of the call: the row is left as after a crash.
+    if (signal.aborted && (outcome.result.type === 'maybe' || outcome.result.type === 'later')) signal.throwIfAborted();
     for (;;) {
       try {
         const next = this.#commit(session, (context) => {

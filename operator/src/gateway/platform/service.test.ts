@@ -254,6 +254,21 @@ describe('Settle', () => {
     expect(await gateway.settle({ ...to, content: text(long) }, 0)).toMatchObject(expected);
   });
 
+  test('a message that is on its way is waited for, and its own outcome is the answer', async () => {
+    const { gateway, platform } = await start();
+    const answer = Promise.withResolvers<Outcome>();
+    platform.outcomes.push(() => answer.promise);
+    platform.settlement = { type: 'not-sent' };
+    const request = { ...to, content: text('hi'), idempotencyKey: 's/1/0' };
+    const sending = gateway.deliver(request);
+    await eventually('it is at the platform', () => platform.delivered.length === 1);
+    const settling = gateway.settle(request, 0);
+    await gateway.deliver({ ...to, chat: 'other', content: text('hi') });
+    answer.resolve({ type: 'delivered', platformMessageId: 'only' });
+    await sending;
+    expect(await settling).toMatchObject({ verdict: proto.SettleResponse_Verdict.SENT, platformMessageId: 'only' });
+  });
+
   test('a Channel that is not connected is asked later', async () => {
     const { gateway } = await start();
     expect((await gateway.settle({ ...to, channel: 'gone', content: text('x') }, 0)).verdict).toBe(proto.SettleResponse_Verdict.TRY_LATER);

@@ -100,7 +100,6 @@ export class PlatformService {
 
   async settle({ request, firstAttemptAtMs }: platform.SettleRequest): Promise<platform.SettleResponse> {
     if (request === undefined) throw new StatusError(status.INVALID_ARGUMENT, 'request is missing');
-    const target = this.#find(request.channel);
     const verdict = (verdict: platform.SettleResponse_Verdict, rest: Partial<platform.SettleResponse> = {}): platform.SettleResponse => ({
       verdict,
       platformMessageId: '',
@@ -108,6 +107,10 @@ export class PlatformService {
       policy: '',
       ...rest,
     });
+    // It is on its way this very moment: what comes of it is the answer.
+    const running = this.#inFlight.get(request.idempotencyKey);
+    if (running !== undefined) return verdict(...verdictOf(await running));
+    const target = this.#find(request.channel);
     if (target === undefined) return verdict(platform.SettleResponse_Verdict.TRY_LATER);
     const { connected, channel } = target;
     const content = contentOf(request);
@@ -270,6 +273,13 @@ export class PlatformService {
       throw new StatusError(status.INVALID_ARGUMENT, 'the first message of DeliverFile must be info, with a request');
     return this.deliver(info.request, { sizeBytes: info.sizeBytes, bytes: chunks(messages, info.sizeBytes) });
   }
+}
+
+/** What an outcome says to whoever asks whether it was sent. */
+function verdictOf({ outcome }: platform.DeliverResponse): [platform.SettleResponse_Verdict, Partial<platform.SettleResponse>] {
+  if (outcome?.$case === 'delivered') return [platform.SettleResponse_Verdict.SENT, outcome.value];
+  const maybe = outcome?.$case === 'retry' && outcome.value.maybeSent;
+  return [maybe ? platform.SettleResponse_Verdict.TRY_LATER : platform.SettleResponse_Verdict.NOT_SENT, {}];
 }
 
 /** Rejects when fewer or more bytes come than were announced: a caller that cancels ends its stream first, and half a file would look whole. */
