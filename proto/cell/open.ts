@@ -126,14 +126,20 @@ const expectedByVersion = new Map<number, ReadonlySet<string>>();
 /**
  * Delivery's handle on the runner's file: read-only, and everything about it checked.
  * Throws HostileFileError (not ours), SchemaSkewError, or SQLite's own errors, of which BUSY and READONLY_ROLLBACK pass by themselves.
+ * `wasLocked`: the last try met a lock, and this one does not wait for it.
  */
-export function openOutboundReader(path: string, migrations: readonly Migration[] = OUTBOUND_MIGRATIONS): Database {
+export function openOutboundReader(
+  path: string,
+  migrations: readonly Migration[] = OUTBOUND_MIGRATIONS,
+  { wasLocked = false }: { readonly wasLocked?: boolean } = {},
+): Database {
   const before = peekOutbound(path);
   if (before === undefined) throw new HostileFileError('cannot read outbound.db: it is missing or empty');
   // better-sqlite3 offers no SQLITE_OPEN_NOFOLLOW: the path is resolved first and the inode compared after.
   const real = join(realpathSync(dirname(path)), basename(path));
   const db = new Sqlite(real, { readonly: true, fileMustExist: true, timeout: HOSTILE_BUSY_MS });
   try {
+    if (wasLocked) stopWaiting(db);
     db.pragma('trusted_schema = OFF'); // a view or default of the agent's must not call functions
     db.pragma('query_only = ON');
     db.pragma('cell_size_check = ON'); // a crafted page is an error, not a wild read
@@ -151,6 +157,13 @@ export function openOutboundReader(path: string, migrations: readonly Migration[
 }
 
 const verified = new WeakMap<Database, number>();
+const impatient = new WeakSet<Database>();
+
+/** An agent may keep its file locked for as long as it likes: whoever waited for it once in vain does not wait again. */
+function stopWaiting(db: Database): void {
+  impatient.add(db);
+  db.pragma('busy_timeout = 0');
+}
 
 /**
  * Runs `read` in one read transaction on an openOutboundReader's handle: one snapshot, with the schema checked in that snapshot. Keep
@@ -170,7 +183,11 @@ export function readOutbound<T>(db: Database, read: () => T, migrations: readonl
       verifyOutboundSchema(db, migrations);
       verified.set(db, version);
     }
+    if (impatient.delete(db)) db.pragma(`busy_timeout = ${HOSTILE_BUSY_MS}`);
     return read();
+  } catch (e) {
+    if (codeOf(e) === 'SQLITE_BUSY') stopWaiting(db);
+    throw e;
   } finally {
     db.pragma('locking_mode = NORMAL'); // before the end: a transaction that ends in exclusive mode keeps its lock
     if (db.inTransaction) db.exec('ROLLBACK');

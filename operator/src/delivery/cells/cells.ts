@@ -9,6 +9,7 @@ import {
   cellPaths,
   HostileFileError,
   INBOUND_DB,
+  isPassing,
   type MetaRow,
   OUTBOUND_DB,
   openInboundWriter,
@@ -68,6 +69,7 @@ class OpenCell implements Cell {
   readonly meta: MetaRow;
   readonly inbound: Database;
   #outbound: { readonly db: Database; readonly inode: bigint } | undefined;
+  #wasLocked = false;
 
   constructor(session: string, paths: CellPaths, inbound: Database, meta: MetaRow) {
     this.session = session;
@@ -82,11 +84,22 @@ class OpenCell implements Cell {
     if (this.#outbound === undefined) {
       const head = peekOutbound(path);
       if (head === undefined) return undefined;
-      const db = openOutboundReader(path);
+      const db = this.#openOutbound(path);
       this.#outbound = { db, inode: head.inode };
       return db;
     }
     return this.#outbound.db;
+  }
+
+  #openOutbound(path: string): Database {
+    try {
+      const db = openOutboundReader(path, undefined, { wasLocked: this.#wasLocked });
+      this.#wasLocked = false;
+      return db;
+    } catch (e) {
+      this.#wasLocked = isPassing(e);
+      throw e;
+    }
   }
 
   closeOutbound(): void {

@@ -276,6 +276,30 @@ describe('a crafted outbound.db harms only its own session', () => {
     runner.close();
   });
 
+  test('that is locked again and again is waited for once: delivery would stand still as often as it looks', async () => {
+    const runner = new RunnerHand(root);
+    runner.say({ text: 'one' });
+    await bench.outbox.read(SESSION);
+    const reader = bench.cells.open(SESSION).outbound();
+    if (reader === undefined) throw new Error('the file is there');
+    const patience = (): unknown => reader.pragma('busy_timeout', { simple: true });
+    expect(patience()).toBeGreaterThan(0);
+    runner.say({ text: 'two' });
+    runner.db.exec('BEGIN EXCLUSIVE');
+    await bench.outbox.read(SESSION);
+    expect(patience()).toBe(0);
+    runner.db.exec('COMMIT');
+    expect(await bench.outbox.read(SESSION)).toMatchObject({ newRows: 1 });
+    expect(patience()).toBeGreaterThan(0);
+    runner.db.exec('BEGIN EXCLUSIVE');
+    bench.cells.release(SESSION);
+    const cell = bench.cells.open(SESSION);
+    for (let i = 0; i < 2; i += 1) expect(() => cell.outbound()).toThrow('database is locked');
+    runner.db.exec('COMMIT');
+    expect(cell.outbound()?.pragma('busy_timeout', { simple: true })).toBeGreaterThan(0);
+    runner.close();
+  });
+
   test('that is exchanged while a row waits for its next attempt: the row waits on, and others are unharmed', async () => {
     gateway.act = ({ content }) => (content.includes('bad one') ? { type: 'retry' } : undefined);
     oneMessage();
