@@ -12,6 +12,7 @@ export * from './files/file-info.ts';
 export * from './files/file-status.ts';
 export * from './files/leftovers.ts';
 export * from './files/path-jail.ts';
+export * from './files/remove.ts';
 export * from './files/text.ts';
 export * from './files/two-ways.ts';
 export * as agent from './gen/dovecote/v1/agent.ts';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, OUTBOUND_DB, openOutboundWriter, readOutbound } from '@dovecote/proto';
@@ -102,6 +102,20 @@ describe('cells', () => {
     expect(await emptyTrash(root, 1_500, 1_000, signal)).toBe(0);
     expect(await emptyTrash(root, 2_001, 1_000, signal)).toBe(1);
     expect(readdirSync(join(root, 'trash'))).toEqual(['not-ours']);
+  });
+
+  test('what an agent closed to everybody, or made too deep for a path, is removed too', async () => {
+    const closed = join(root, 'trash', '1000-a', 'workspace', 'closed');
+    mkdirSync(closed, { recursive: true });
+    writeFileSync(join(closed, 'file'), '');
+    const half = Array.from({ length: 12 }, () => 'd'.repeat(200));
+    mkdirSync(join(closed, ...half), { recursive: true });
+    mkdirSync(join(root, 'rest', ...half), { recursive: true });
+    renameSync(join(root, 'rest'), join(closed, ...half, 'rest'));
+    chmodSync(closed, 0);
+    mkdirSync(join(root, 'trash', '1000-b'));
+    expect(await emptyTrash(root, 2_001, 1_000, signal)).toBe(2);
+    expect(readdirSync(join(root, 'trash'))).toEqual([]);
   });
 
   test('sizes count what lies on the disk, follow no link, and end at their limit', async () => {
