@@ -1,6 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, OUTBOUND_DB, openOutboundWriter, readOutbound } from '@dovecote/proto';
@@ -116,6 +127,20 @@ describe('cells', () => {
     mkdirSync(join(root, 'trash', '1000-b'));
     expect(await emptyTrash(root, 2_001, 1_000, signal)).toBe(2);
     expect(readdirSync(join(root, 'trash'))).toEqual([]);
+  });
+
+  test('sizes count what lies too deep for a path, and what has a name that is none', async () => {
+    const { workspace } = cellPaths(root, cells.create(cell('a')).session);
+    writeFileSync(Buffer.concat([Buffer.from(`${workspace}/`), Buffer.from([0xff, 0xfe])]), Buffer.alloc(100_000, 1));
+    expect((await measureFolder(workspace, 1_000, signal)).bytes).toBeGreaterThanOrEqual(100_000);
+    const half = Array.from({ length: 12 }, () => 'd'.repeat(200));
+    mkdirSync(join(workspace, ...half), { recursive: true });
+    mkdirSync(join(root, 'rest', ...half), { recursive: true });
+    writeFileSync(join(root, 'rest', ...half, 'big'), Buffer.alloc(100_000, 1));
+    renameSync(join(root, 'rest'), join(workspace, ...half, 'rest'));
+    expect((await measureFolder(workspace, 1_000, signal)).bytes).toBeGreaterThanOrEqual(200_000);
+    trashCell(cells, 'a', 1);
+    await emptyTrash(root, 10, 0, signal); // or nothing here could be removed behind the test
   });
 
   test('sizes count what lies on the disk, follow no link, and end at their limit', async () => {

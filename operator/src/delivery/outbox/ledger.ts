@@ -157,10 +157,7 @@ export function interrupted(db: Database, at: number, lane?: string): number[] {
   const which = `${OPEN} AND state = 'sending' AND lane = coalesce(?, lane)`;
   const some = prepared(db, `SELECT 1 FROM delivered WHERE ${which} LIMIT 1`).get(lane ?? null);
   if (some === undefined) return []; // no commit for each of a shard's sleeping sessions at start
-  return prepared(
-    db,
-    `UPDATE delivered SET state = 'in_doubt', next_attempt_at = ?, last_error = ? WHERE ${which} RETURNING seq`,
-  )
+  return prepared(db, `UPDATE delivered SET state = 'in_doubt', next_attempt_at = ?, last_error = ? WHERE ${which} RETURNING seq`)
     .pluck()
     .all(at, INTERRUPTED, lane ?? null) as number[];
 }
