@@ -198,7 +198,7 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/resume-transcript',
     behaviour: 'a new Pod goes on with the conversation, tool results included; dangling tool calls are repaired',
     from: 'N M',
-    claimed: 'local',
+    claimed: 'both',
   },
   {
     id: 'turn/transient-errors',
@@ -234,7 +234,7 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/skills',
     behaviour: 'name and description listed sorted; `use_skill` returns the whole body; no section and no tool when there are none',
     from: 'S2',
-    claimed: 'local',
+    claimed: 'both',
   },
   {
     id: 'turn/usage-per-message',
@@ -266,7 +266,7 @@ export const requirements: readonly Requirement[] = [
     id: 'turn/streaming-out',
     behaviour: 'partial answers reach platforms that can edit, throttled per platform; one final message, never two',
     from: 'M',
-    claimed: 'local',
+    claimed: 'both',
   },
   { id: 'turn/typing', behaviour: 'typing indicator while a turn runs, paused after a delivery', from: 'N', claimed: 'local' },
   {
@@ -328,14 +328,14 @@ export const requirements: readonly Requirement[] = [
     id: 'tool/mcp-stdio-http',
     behaviour: 'MCP servers over stdio and streamable HTTP, supervised, restarted with backoff, tool list refreshed',
     from: 'S0',
-    claimed: 'local',
+    claimed: 'both',
   },
-  { id: 'tool/web-fetch', behaviour: "through the proxy's allow-list", from: 'N', claimed: 'local' },
+  { id: 'tool/web-fetch', behaviour: "through the proxy's allow-list", from: 'N', claimed: 'both' },
   {
     id: 'tool/memory',
     behaviour: "files under /agent/memory shared by the agent's sessions with atomic, conflict-checked writes",
     from: 'N',
-    claimed: 'local',
+    claimed: 'both',
   },
   { id: 'out/two-tier', behaviour: '1 s poll for awake, 60 s sweep for all, doorbells before both', from: 'S1', claimed: 'local' },
   {

@@ -2,7 +2,7 @@
  * One scenario on the cluster: objects and emulators of its own beside those of the others, in the one installation. What it made goes
  * when it ends; what people need to understand a failure is written down before.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { BOT_TOKEN, SlackEmulator, type SlackMessage } from '../emulators/slack.ts';
 import { verifies } from '../verifies.ts';
 import {
@@ -19,7 +19,9 @@ import {
   untilObject,
 } from './cluster.ts';
 import { writeDiagnostics } from './cluster-diagnostics.ts';
+import { person } from './cluster-person.ts';
 import { until } from './until.ts';
+import { type House, WebChat } from './web-chat.ts';
 
 export const API_VERSION = 'dovecote.dev/v1alpha1';
 
@@ -87,9 +89,52 @@ export class Scenario {
     await untilCondition('channel', channel, 'Connected', 'True');
     await untilCondition('messaginggroup', channel, 'Ready', 'True');
     const webhook = `${await gatewayUrl()}/channels/${channel}`;
-    await untilEveryGatewayKnows(webhook);
+    await untilEveryGateway(async () => {
+      const response = await fetch(webhook, {
+        method: 'POST',
+        body: '{}',
+        headers: { 'content-type': 'application/json', connection: 'close' },
+      });
+      await response.text();
+      return response.status === 401; // it asks for a signature: it knows the Channel
+    });
     slack.subscribe(webhook);
     return { slack, channel, agent, webhook };
+  }
+
+  /** Someone on the web chat of this agent: each chat of it is a session of its own. */
+  async webChat(agent: string): Promise<() => WebChat> {
+    const channel = this.name('web');
+    await this.make(
+      { apiVersion: API_VERSION, kind: 'Channel', metadata: { name: channel }, spec: { type: 'local' } },
+      {
+        apiVersion: API_VERSION,
+        kind: 'MessagingGroup',
+        metadata: { name: channel },
+        spec: {
+          channelRef: channel,
+          chatClass: 'Any',
+          unknownSenders: 'Public',
+          agents: [{ agentGroupRef: agent, engage: { mode: 'Always' } }],
+        },
+      },
+    );
+    const { request } = await person(this, [{ resource: 'channels', verbs: ['chat'] }]);
+    await untilCondition('messaginggroup', channel, 'Ready', 'True');
+    const over = new AbortController();
+    this.later(async () => over.abort());
+    const house: House = { request, disposed: over.signal, complaints: () => [] };
+    const chat = (): WebChat => new WebChat(house, channel, randomUUID());
+    await untilEveryGateway(async () => {
+      const response = await request(`/api/channels/${channel}/chats/none/messages`, {
+        method: 'POST',
+        body: '{}',
+        headers: { connection: 'close' },
+      });
+      await response.text();
+      return response.status === 400; // it reads the message: it knows the Channel
+    });
+    return chat;
   }
 
   async close(): Promise<void> {
@@ -152,16 +197,10 @@ export const messagingGroup = (name: string, channel: string, chatId: string, ag
 });
 
 /** Each replica connects by itself: until the last one has, the Service may choose one that knows nothing of the Channel. */
-async function untilEveryGatewayKnows(webhook: string): Promise<void> {
+async function untilEveryGateway(knows: () => Promise<boolean>): Promise<void> {
   let inARow = 0;
-  await until('every gateway serves the webhook', async () => {
-    const response = await fetch(webhook, {
-      method: 'POST',
-      body: '{}',
-      headers: { 'content-type': 'application/json', connection: 'close' },
-    });
-    await response.text();
-    inARow = response.status === 401 ? inARow + 1 : 0; // it asks for a signature: it knows the Channel
+  await until('every gateway knows the Channel', async () => {
+    inARow = (await knows()) ? inARow + 1 : 0;
     return inARow >= 12;
   });
 }

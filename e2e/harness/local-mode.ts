@@ -5,9 +5,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { serverSentEvents } from '../../operator/src/cli/api-client.ts';
 import { CellFiles } from './cell-files.ts';
 import { until } from './until.ts';
+import { WebChat } from './web-chat.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 export const NODE: string = join(root, 'node_modules/node/bin/node');
@@ -21,21 +21,6 @@ const running = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
-
-/** A row of the conversation as the page gets it. */
-export interface Row {
-  readonly session: string;
-  readonly seq: number;
-  readonly direction: 'in' | 'out';
-  readonly kind: string;
-  readonly state: string;
-  readonly content: string;
-  readonly eventId: string;
-  readonly senderName: string;
-  readonly platformMessageId: string;
-}
-
-export const textOf = (row: Row): string => (JSON.parse(row.content) as { text?: string }).text ?? '';
 
 export interface LocalModeOptions {
   /** file name → YAML or JSON */
@@ -222,117 +207,21 @@ export class LocalMode {
   }
 }
 
-/** One chat of the web channel, by the page's own API. */
-export class LocalChat {
-  readonly chat: string;
+/** One chat of the web channel of this house. */
+export class LocalChat extends WebChat {
   /** Its scope in files, when its sessions are shared ones. */
   readonly scope: string;
   readonly #house: LocalMode;
-  readonly #path: string;
-  readonly #rows = new Map<string, Row>();
-  /** What the page showed while the agent worked, in order: Thinking, Tool exec, … */
-  readonly activities: string[] = [];
-  /** The texts that grew before they became answers, in order; empty where one vanished. */
-  readonly partials: string[] = [];
-  #following = false;
 
   constructor(house: LocalMode, channel: string, chat: string) {
-    this.chat = chat;
-    this.scope = `${encodeURIComponent(channel)}/${encodeURIComponent(chat)}`;
+    super(house, channel, chat);
     this.#house = house;
-    this.#path = `/api/channels/${encodeURIComponent(channel)}/chats/${encodeURIComponent(chat)}`;
+    this.scope = `${encodeURIComponent(channel)}/${encodeURIComponent(chat)}`;
   }
 
-  /** The session that this chat has now. */
-  session(): Promise<string> {
+  /** The session that this chat has now, from the files: nobody need look at the page. */
+  override session(): Promise<string> {
     return until(`chat ${this.chat} has a session`, () => this.#house.files.find(this.scope));
-  }
-
-  /** Answers with the event id. Throws when the server did not take it. */
-  async send(text: string, id: string = randomUUID()): Promise<{ eventId: string; refused: string[] }> {
-    const response = await this.#house.request(`${this.#path}/messages`, { method: 'POST', body: JSON.stringify({ id, text }) });
-    const body = (await response.json()) as { eventId: string; refused: string[]; message?: string };
-    if (!response.ok) throw new Error(`the message was not taken: ${response.status} ${body.message ?? ''}`);
-    return body;
-  }
-
-  /** Sends until the server takes it, as the page does: the same id makes that one message. */
-  async insist(text: string, id: string = randomUUID()): Promise<void> {
-    await until(
-      `"${text}" is taken`,
-      async () => {
-        try {
-          await this.send(text, id);
-          return true;
-        } catch {
-          return undefined;
-        }
-      },
-      START_MS,
-    );
-  }
-
-  /** The conversation's rows as the page has seen them up to now, by seq. */
-  rows(): Row[] {
-    if (!this.#following) {
-      this.#following = true;
-      void this.#follow();
-    }
-    return [...this.#rows.values()].sort((a, b) => a.seq - b.seq);
-  }
-
-  /** The delivered answers, in order. */
-  answers(): string[] {
-    return this.rows()
-      .filter((row) => row.direction === 'out' && row.state === 'delivered')
-      .map(textOf);
-  }
-
-  /** Waits until a delivered answer matches. */
-  async answer(matching: RegExp | string, timeoutMs = START_MS): Promise<string> {
-    return until(
-      `an answer matches ${matching}`,
-      () => this.answers().find((text) => (typeof matching === 'string' ? text.includes(matching) : matching.test(text))),
-      timeoutMs,
-    ).catch((e: unknown) => {
-      throw new Error(
-        `${(e as Error).message}; there are ${JSON.stringify(this.answers())}\n${this.#house.complaints().slice(-10).join('\n')}`,
-      );
-    });
-  }
-
-  /** Sends and waits. */
-  async ask(text: string, matching: RegExp | string): Promise<string> {
-    await this.send(text);
-    return this.answer(matching);
-  }
-
-  /** As the page does: one stream, from behind the last event when it breaks. */
-  async #follow(): Promise<void> {
-    let after = '';
-    while (!this.#house.disposed.aborted) {
-      try {
-        const response = await fetch(`${this.#house.url}${this.#path}/events?after=${encodeURIComponent(after)}`, {
-          headers: { authorization: `Bearer ${this.#house.token}` },
-          signal: this.#house.disposed,
-        });
-        for await (const { id, event, data } of serverSentEvents(response)) {
-          if (id !== '') after = id;
-          if (event === 'activity') {
-            const { state, detail } = JSON.parse(data) as { state: string; detail: string };
-            this.activities.push(`${state} ${detail}`.trim());
-          } else if (event === 'partial') {
-            this.partials.push((JSON.parse(data) as { text: string }).text);
-          } else {
-            const row = JSON.parse(data) as Row;
-            this.#rows.set(`${row.session}/${row.seq}`, row);
-          }
-        }
-      } catch {
-        // not up at this moment
-      }
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
   }
 }
 

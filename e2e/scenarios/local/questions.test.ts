@@ -18,12 +18,6 @@ interface Asked {
   readonly seq: number;
 }
 
-interface Pressed {
-  readonly outcome: 'stored' | 'already-answered' | 'refused';
-  readonly label: string;
-  readonly refused: readonly string[];
-}
-
 /** The agent asks, and its turn waits. */
 async function ask(chat: LocalChat, question = QUESTION): Promise<Asked> {
   await chat.send(question);
@@ -31,14 +25,6 @@ async function ask(chat: LocalChat, question = QUESTION): Promise<Asked> {
   return { session, seq };
 }
 
-async function press(house: LocalMode, chat: LocalChat, body: object): Promise<Pressed> {
-  const response = await house.request(`/api/channels/web/chats/${chat.chat}/answers`, {
-    method: 'POST',
-    body: JSON.stringify({ id: randomUUID(), ...body }),
-  });
-  if (!response.ok) throw new Error(`the answer was not taken: ${response.status} ${await response.text()}`);
-  return (await response.json()) as Pressed;
-}
 const answersIn = (house: LocalMode, session: string) =>
   house.files.messages(session).filter(({ content }) => 'answer' in (JSON.parse(content) as object));
 const turnsOf = (house: LocalMode, session: string) =>
@@ -57,12 +43,12 @@ verifies(
       [chat, { session, seq: seq + 100, option: 0 }],
       [chat, { session: 'assistant-aaaaaaaaaa', seq, option: 0 }],
     ] as const)
-      expect(await press(house, where, forged)).toMatchObject({
+      expect(await where.press(forged)).toMatchObject({
         outcome: 'refused',
         refused: [expect.stringContaining('has no question')],
       });
-    await expect(press(house, chat, { session, seq, option: -1 })).rejects.toThrow('400');
-    const both = await Promise.all([0, 1].map((option) => press(house, chat, { session, seq, option })));
+    await expect(chat.press({ session, seq, option: -1 })).rejects.toThrow('400');
+    const both = await Promise.all([0, 1].map((option) => chat.press({ session, seq, option })));
     expect(both.map(({ outcome }) => outcome).sort()).toEqual(['already-answered', 'stored']);
     const label = both.find(({ outcome }) => outcome === 'stored')?.label ?? '';
     expect(both.map((one) => one.label)).toEqual([label, label]);
@@ -91,7 +77,7 @@ verifies(
     expect(turnsOf(house, session)).toMatchObject([{ state: 'done' }]);
     await until('the session sleeps', () => !house.runners().has(session));
     await house.restart();
-    expect(await press(house, chat, { session, seq, option: 1 })).toMatchObject({ outcome: 'stored' });
+    expect(await chat.press({ session, seq, option: 1 })).toMatchObject({ outcome: 'stored' });
     await chat.answer('You chose: Blue');
     const [answer] = answersIn(house, session);
     expect(turnsOf(house, session).at(-1)?.origin_seq).toBe(answer?.seq);
@@ -129,12 +115,12 @@ verifies(
     const { session, seq } = await ask(chat);
     await house.restart(['--crash-at', 'delivery/after-commit-before-answer']);
     const click = { id: randomUUID(), session, seq, option: 1 };
-    await expect(press(house, chat, click)).rejects.toThrow();
+    await expect(chat.press(click)).rejects.toThrow();
     expect(await house.ended()).toBe('SIGKILL');
     expect(answersIn(house, session)).toHaveLength(1);
     await house.start();
-    expect(await press(house, chat, click)).toMatchObject({ outcome: 'stored', label: 'Blue' });
-    expect(await press(house, chat, { session, seq, option: 0 })).toMatchObject({ outcome: 'already-answered', label: 'Blue' });
+    expect(await chat.press(click)).toMatchObject({ outcome: 'stored', label: 'Blue' });
+    expect(await chat.press({ session, seq, option: 0 })).toMatchObject({ outcome: 'already-answered', label: 'Blue' });
     expect(await chat.answer('done: ')).toContain('chose: Blue');
     expect(answersIn(house, session)).toHaveLength(1);
     expect(chat.answers().filter((text) => text.includes('Blue'))).toHaveLength(1);

@@ -11,7 +11,7 @@ export interface ScriptedProxy {
   close(): Promise<void>;
 }
 
-export async function startScriptedProxy(token: string): Promise<ScriptedProxy> {
+export async function startScriptedProxy(token: string, host = '127.0.0.1'): Promise<ScriptedProxy> {
   const server = createServer((incoming, outgoing) => {
     const target = proxy.targets.get(/^\/mcp\/([^/]+)$/.exec(incoming.url ?? '')?.[1] ?? '');
     if (incoming.headers.authorization !== `Bearer ${proxy.token}`) refuse(outgoing, 401, 'show a token of this session');
@@ -19,9 +19,9 @@ export async function startScriptedProxy(token: string): Promise<ScriptedProxy> 
     else if (typeof target === 'function') target(incoming, outgoing);
     else pass(target, incoming, outgoing);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   const proxy: ScriptedProxy = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${host}:${(server.address() as AddressInfo).port}`,
     token,
     targets: new Map(),
     close: () =>
