@@ -10,9 +10,11 @@ import { percentile, type Result, summarise } from './sample.ts';
 
 const SESSIONS = 100;
 const MESSAGES = 1_000;
+/** Which one of each conversation is a long one. */
+const LONG = 500;
 const CALL_MS = 60_000;
 
-/** 100 conversations with 1,000 messages each of the last three months, a third in Chinese. `samples`: searches of each kind. */
+/** 100 conversations with 1,000 messages each of the last three months, a third in Chinese, one in a thousand of 200,000 characters. `samples`: searches of each kind. */
 export async function searchFigures(samples: number): Promise<Result[]> {
   const bench = await createBench({ controller: false });
   try {
@@ -106,7 +108,8 @@ function fill(root: string, uid: string): Words {
   const han = (length: number): string =>
     Array.from({ length }, () => String.fromCharCode(0x4e00 + Math.floor(fraction() ** 3 * 3_000))).join('');
   const chinese: string[] = [];
-  const text = (): string => {
+  const text = (m: number): string => {
+    if (m === LONG) return Array.from({ length: 40_000 }, word).join(' ').slice(0, 200_000);
     if (fraction() >= 0.33) return Array.from({ length: 10 + number(40) }, word).join(' ');
     const said = han(40 + number(60));
     if (chinese.length < 1_000) chinese.push(said);
@@ -133,7 +136,7 @@ function fill(root: string, uid: string): Words {
       for (let m = 0; m < MESSAGES; m += 1) {
         const sender = number(500);
         const at = now - (m * SESSIONS + n) * step;
-        insert.run(2 * (m + 1), `e${m}`, `c${n}`, `u${sender}`, `Contact ${sender}`, JSON.stringify({ text: text() }), at);
+        insert.run(2 * (m + 1), `e${m}`, `c${n}`, `u${sender}`, `Contact ${sender}`, JSON.stringify({ text: text(m) }), at);
       }
     })();
   }

@@ -109,9 +109,11 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     const keeper = new IndexKeeper({ cells, index, feed });
     const search = new Search({
       root,
+      shard,
       cells,
       index,
       feed,
+      agentGroups: resources.agentGroups,
       channels: resources.channels,
       destinations: resources.destinations,
       clock,

@@ -16,6 +16,7 @@ class ScriptedDelivery {
   readonly tokens: string[] = [];
   answer: Partial<proto.SearchMessagesResponse> = {};
   sessions: readonly proto.OwnSession[] = [];
+  unseenShards = 0;
   failure: Partial<ServiceError> | undefined;
   #server: Server | undefined;
 
@@ -24,13 +25,13 @@ class ScriptedDelivery {
     server.addService(proto.AgentService, {
       listOwnSessions: (call, callback) => {
         this.asked.push(call.request);
-        callback(null, { sessions: [...this.sessions] });
+        callback(null, { sessions: [...this.sessions], unseenShards: this.unseenShards });
       },
       searchMessages: (call, callback) => {
         this.asked.push(call.request);
         this.tokens.push(String(call.metadata.get('authorization')[0]));
         if (this.failure !== undefined) callback(this.failure);
-        else callback(null, { messages: [], more: false, ...this.answer });
+        else callback(null, { messages: [], more: false, unreadSessions: 0, unseenShards: this.unseenShards, ...this.answer });
       },
     } satisfies proto.AgentServer);
     const port = await new Promise<number>((resolve, reject) =>
@@ -92,6 +93,21 @@ describe('search_messages', () => {
     expect(delivery.asked).toEqual([
       { query: 'rome', fromMs: Date.UTC(2026, 4, 1), toMs: Date.UTC(2026, 5, 1, 10), session: '', contact: '', role: 'user', limit: 5 },
     ]);
+  });
+
+  test('says what it could not look at: conversations that are not read yet, and those on other shards', async () => {
+    delivery.unseenShards = 2;
+    const elsewhere = '(Your conversations lie on 3 shards; only those on the shard of this one were';
+    delivery.answer = { messages: [found], more: true, unreadSessions: 3 };
+    expect((await bench.use('search_messages', { query: 'rome' })).text.split('\n').slice(1)).toEqual([
+      '(These results are incomplete: 3 of your conversations are still being read into the index. Search again in a minute.)',
+      `${elsewhere} searched.)`,
+      '(there are more: narrow the search, or go on with an earlier to)',
+    ]);
+    delivery.answer = { unreadSessions: 1 };
+    const { text } = await bench.use('search_messages', { query: 'rome', from: '2026-05-01' });
+    expect(text).toMatch(/^No message matches\.\n\(These results are incomplete: 1 of your conversations is still/);
+    expect((await bench.use('list_sessions', {})).text).toBe(`No conversation matches.\n${elsewhere} looked at.)`);
   });
 
   test('says that it looked at the last seven days alone, and what is wrong with a time', async () => {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { AgentData } from '../agent-data/agent-data.ts';
 import { escapeAttribute } from '../prompts/escape.ts';
 import { askDelivery } from './ask-delivery.ts';
+import { elsewhere } from './elsewhere.ts';
 import { showMoment } from './moment.ts';
 import { defineTool, type Tool } from './tool.ts';
 
@@ -19,20 +20,20 @@ export function listSessions(data: AgentData): Tool {
     permission: 'always',
     repeatable: true,
     async run({ type = '', platform = '', limit = 0 }, { signal }) {
-      const { sessions } = await askDelivery(() => data.listSessions({ type, channelType: platform, limit }, signal));
-      if (sessions.length === 0) return 'No conversation matches.';
-      return sessions
-        .map(({ session, type: kind, title, place, lastActivityMs, messages, own }) =>
-          [
-            `${session}${own ? ' (this one)' : ''}`,
-            kind,
-            place,
-            ...(title === '' ? [] : [escapeAttribute(title)]),
-            `${messages} messages`,
-            `last ${showMoment(lastActivityMs)}`,
-          ].join(', '),
-        )
-        .join('\n');
+      const { sessions, unseenShards } = await askDelivery(() => data.listSessions({ type, channelType: platform, limit }, signal));
+      const rest = elsewhere(unseenShards, 'looked at');
+      if (sessions.length === 0) return ['No conversation matches.', ...rest].join('\n');
+      const lines = sessions.map(({ session, type: kind, title, place, lastActivityMs, messages, own }) =>
+        [
+          `${session}${own ? ' (this one)' : ''}`,
+          kind,
+          place,
+          ...(title === '' ? [] : [escapeAttribute(title)]),
+          `${messages} messages`,
+          `last ${showMoment(lastActivityMs)}`,
+        ].join(', '),
+      );
+      return [...lines, ...rest].join('\n');
     },
   });
 }

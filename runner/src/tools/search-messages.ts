@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { AgentData } from '../agent-data/agent-data.ts';
 import { escapeAttribute, escapeText } from '../prompts/escape.ts';
 import { askDelivery } from './ask-delivery.ts';
+import { elsewhere } from './elsewhere.ts';
 import { parseMoment, showMoment } from './moment.ts';
 import { defineTool, type Tool } from './tool.ts';
 
@@ -24,7 +25,7 @@ export function searchMessages(data: AgentData): Tool {
     permission: 'always',
     repeatable: true,
     async run({ query = '', from, to, session = '', contact = '', role = '', limit = 0 }, { signal }) {
-      const { messages, more } = await askDelivery(() =>
+      const { messages, more, unreadSessions, unseenShards } = await askDelivery(() =>
         data.searchMessages(
           {
             query,
@@ -38,14 +39,26 @@ export function searchMessages(data: AgentData): Tool {
           signal,
         ),
       );
+      const missing = [
+        ...(unreadSessions > 0
+          ? [
+              `(These results are incomplete: ${unreadSessions} of your conversations ${unreadSessions === 1 ? 'is' : 'are'} still being ` +
+                'read into the index. Search again in a minute.)',
+            ]
+          : []),
+        ...elsewhere(unseenShards, 'searched'),
+      ];
       if (messages.length === 0)
-        return `No message matches${from === undefined ? ' in the last seven days; say from to look further back' : ''}.`;
+        return [
+          `No message matches${from === undefined ? ' in the last seven days; say from to look further back' : ''}.`,
+          ...missing,
+        ].join('\n');
       const lines = messages.map(({ session: where, title, seq, role: who, senderName, text, createdAtMs }) => {
         const whose = who === 'assistant' ? 'role="assistant"' : `role="user" sender="${escapeAttribute(senderName)}"`;
         const names = `session="${where}"${title === '' ? '' : ` title="${escapeAttribute(title)}"`} id="${seq}" ${whose}`;
         return `<found ${names} time="${showMoment(createdAtMs)}">${escapeText(text)}</found>`;
       });
-      return [...lines, ...(more ? ['(there are more: narrow the search, or go on with an earlier to)'] : [])].join('\n');
+      return [...lines, ...missing, ...(more ? ['(there are more: narrow the search, or go on with an earlier to)'] : [])].join('\n');
     },
   });
 }

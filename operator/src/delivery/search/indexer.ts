@@ -8,9 +8,10 @@ import type { Clock } from '../../lib/clock.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { CellMissingError, type Cells } from '../cells/cells.ts';
-import { inboundMessage, readPage } from '../sessions/conversation.ts';
+import { inboundMessage, type Page, readPage } from '../sessions/conversation.ts';
 import { formatCursor, type Position, parseCursor, START } from '../sessions/cursor.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
+import type { SearchAddition, SearchableRow } from './search-store.ts';
 import type { SearchThread } from './search-thread.ts';
 import { searchable } from './searchable.ts';
 
@@ -21,10 +22,12 @@ const AFTER_FAILURE_MS = 5_000;
 const TIDY_MS = 3_600_000;
 /** Rows of one look: a bound on how long the event loop is held. */
 const PAGE = 64;
+/** Of one addition, but for a single longer message: a search that waits for the thread waits for no more than that. */
+const ADDITION_CHARS = 256 * 1024;
 
 export interface IndexerDeps {
   readonly cells: Cells;
-  readonly index: Pick<ShardIndex, 'get' | 'names'>;
+  readonly index: Pick<ShardIndex, 'get' | 'names' | 'ofAgent'>;
   readonly thread: SearchThread;
   readonly clock: Clock;
   readonly log: Log;
@@ -36,6 +39,8 @@ export interface IndexerDeps {
 export class SearchIndexer {
   readonly #deps: IndexerDeps;
   readonly #noted = new Set<string>();
+  /** not read to its end since the start, or since the file of its agent was made anew */
+  readonly #unread = new Set<string>();
   readonly #reading = new Map<string, Promise<void>>();
   #wake = Promise.withResolvers<void>();
 
@@ -47,6 +52,22 @@ export class SearchIndexer {
   note(session: string): void {
     this.#noted.add(session);
     this.#wake.resolve();
+  }
+
+  /** The file of this agent holds nothing of what was said before. */
+  readAnew(agent: string): void {
+    for (const { session } of this.#deps.index.ofAgent(agent)) this.#readWhole(session);
+  }
+
+  /** Sessions of the agent, or that one of them, whose messages cannot all be found yet. */
+  unread(agent: string, session: string | undefined): number {
+    const { index } = this.#deps;
+    return [...this.#unread].filter((one) => (session ?? one) === one && index.get(one)?.agent_group_uid === agent).length;
+  }
+
+  #readWhole(session: string): void {
+    this.#unread.add(session);
+    this.note(session);
   }
 
   /** A message's text was changed in its cell. */
@@ -61,18 +82,23 @@ export class SearchIndexer {
     await thread.call('replace', agent, session, { seq, ...fields });
   }
 
-  /** Reads the agent's noted sessions now: what was said a moment ago is found too. */
+  /** Reads the agent's noted sessions now: what was said a moment ago is found too. Rejects when one could not be read, after the others. */
   async catchUp(agent: string, signal: AbortSignal): Promise<void> {
+    let failure: { readonly thrown: unknown } | undefined;
     for (const session of [...this.#noted]) {
       signal.throwIfAborted();
-      if (this.#deps.index.get(session)?.agent_group_uid === agent) await this.#read(session);
+      if (this.#deps.index.get(session)?.agent_group_uid !== agent) continue;
+      await this.#read(session).catch((thrown: unknown) => {
+        failure = { thrown };
+      });
     }
+    if (failure !== undefined) throw failure.thrown;
   }
 
   /** Runs until the signal aborts. First every session of the shard: what was said while nobody looked. */
   async run(signal: AbortSignal): Promise<void> {
     const { index, clock, lag } = this.#deps;
-    for (const session of index.names()) this.note(session);
+    for (const session of index.names()) this.#readWhole(session);
     let tidyAt = 0;
     while (!signal.aborted) {
       if (clock.now() >= tidyAt) {
@@ -128,6 +154,7 @@ export class SearchIndexer {
     const agent = index.get(session)?.agent_group_uid;
     if (agent === undefined) {
       this.#noted.delete(session);
+      this.#unread.delete(session);
       return;
     }
     for (;;) {
@@ -135,12 +162,16 @@ export class SearchIndexer {
       this.#noted.delete(session); // before reading: what comes while it is read is noted again
       try {
         const { steps } = readPage(cells.open(session), positionIn(from, session), PAGE);
-        const after = steps.at(-1)?.after;
-        if (after === undefined) return;
-        const rows = steps.flatMap(({ message }) => (message === undefined ? [] : (searchable(message) ?? [])));
-        await thread.call('add', agent, { session, from, to: formatCursor(new Map([[session, after]])), rows });
+        if (steps.length === 0) {
+          this.#unread.delete(session);
+          return;
+        }
+        for (const addition of additionsOf(session, from, steps)) await thread.call('add', agent, addition);
       } catch (e) {
-        if (e instanceof CellMissingError) return;
+        if (e instanceof CellMissingError) {
+          this.#unread.delete(session);
+          return;
+        }
         this.#noted.add(session);
         throw e;
       }
@@ -164,6 +195,22 @@ export class SearchIndexer {
 
   #failed(session: string, thrown: unknown): void {
     this.#deps.log.warn({ session, err: toError(thrown) }, 'session could not be read into the search, it is tried again');
+  }
+}
+
+/** The page in pieces, each with the position before and behind it. */
+function* additionsOf(session: string, from: string, steps: Page['steps']): Generator<SearchAddition> {
+  let before = from;
+  let rows: SearchableRow[] = [];
+  let chars = 0;
+  for (const [n, { message, after }] of steps.entries()) {
+    const row = message === undefined ? undefined : searchable(message);
+    if (row !== undefined) rows.push(row);
+    chars += row?.text.length ?? 0;
+    if (chars < ADDITION_CHARS && n < steps.length - 1) continue;
+    const to = formatCursor(new Map([[session, after]]));
+    yield { session, from: before, to, rows };
+    [before, rows, chars] = [to, [], 0];
   }
 }
 

@@ -19,6 +19,11 @@ export interface SearchRequest {
   readonly args: readonly unknown[];
 }
 
+/** Unasked: the file of this agent was made anew, and holds nothing yet. Comes before the reply to the call that needed it. */
+export interface SearchNews {
+  readonly made: string;
+}
+
 export type SearchReply =
   | { readonly id: number; readonly ok: true; readonly value: unknown }
   | { readonly id: number; readonly ok: false; readonly code: string; readonly message: string };

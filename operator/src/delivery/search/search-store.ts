@@ -7,7 +7,7 @@ import { prepared } from '../cells/statements.ts';
 import { isPair, pairsOf } from './pairs.ts';
 import { snippet } from './snippet.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 /** The tokenizer knows words by three characters at a time. */
 const SHORTEST_INDEXED = 3;
 
@@ -52,6 +52,8 @@ export interface SearchHit {
 
 export class SearchStore {
   readonly #db: Database;
+  /** It was empty, or of another version: nothing of what was said before is in it. */
+  readonly made: boolean;
 
   /** Throws SQLITE_NOTADB and SQLITE_CORRUPT for a file to be made anew. */
   constructor(path: string) {
@@ -61,7 +63,8 @@ export class SearchStore {
       db.pragma('journal_mode = WAL');
       db.pragma('synchronous = NORMAL');
       db.pragma('cache_size = -16384');
-      if (Number(db.pragma('user_version', { simple: true })) !== VERSION) createTables(db);
+      this.made = Number(db.pragma('user_version', { simple: true })) !== VERSION;
+      if (this.made) createTables(db);
     } catch (e) {
       db.close();
       throw e;

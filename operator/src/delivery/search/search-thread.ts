@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { SearchCalls, SearchReply, SearchRequest } from './search-protocol.ts';
+import type { SearchCalls, SearchNews, SearchReply, SearchRequest } from './search-protocol.ts';
 
 /** The search thread could not do it. `code` is SQLite's, or empty. */
 export class SearchError extends Error {
@@ -19,13 +19,16 @@ interface Waiting {
 /** The near end of the search thread: started by its first call, and again by the next one after it died. */
 export class SearchThread {
   readonly #folder: string;
+  readonly #onMade: (agent: string) => void;
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | undefined;
   #last = 0;
   #closed = false;
 
-  constructor(folder: string) {
+  /** `onMade`: the file of that agent was made anew, and holds nothing yet. */
+  constructor(folder: string, onMade: (agent: string) => void) {
     this.#folder = folder;
+    this.#onMade = onMade;
   }
 
   /** Calls that have no answer yet. */
@@ -60,7 +63,11 @@ export class SearchThread {
     const file = import.meta.url.endsWith('.ts') ? './search-worker.ts' : './search-worker.mjs';
     const worker = new Worker(new URL(file, import.meta.url), { workerData: { folder: this.#folder } });
     let reason: Error | undefined;
-    worker.on('message', (reply: SearchReply) => {
+    worker.on('message', (reply: SearchReply | SearchNews) => {
+      if ('made' in reply) {
+        this.#onMade(reply.made);
+        return;
+      }
       const waiting = this.#waiting.get(reply.id);
       this.#waiting.delete(reply.id);
       if (reply.ok) waiting?.resolve(reply.value);

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { SearchCalls, SearchReply, SearchRequest } from './search-protocol.ts';
+import type { SearchCalls, SearchNews, SearchReply, SearchRequest } from './search-protocol.ts';
 import { SearchStore } from './search-store.ts';
 
 /** Files of agents that are kept open. */
@@ -53,6 +53,7 @@ function storeOf(agent: string): SearchStore {
   const known = open.get(agent);
   open.delete(agent);
   const store = known ?? openStore(agent);
+  if (known === undefined && store.made) parentPort?.postMessage({ made: agent } satisfies SearchNews);
   open.set(agent, store); // the newest last
   for (const [oldest, other] of open) {
     if (open.size <= MAX_OPEN) break;

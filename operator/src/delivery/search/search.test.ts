@@ -1,6 +1,6 @@
-import { readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { agent as proto } from '@dovecote/proto';
+import { cellPaths, INBOUND_DB, agent as proto } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { agentGroups, destinations, sessions } from '../../kube/resource-types.ts';
@@ -139,6 +139,62 @@ describe('searching what was said', () => {
       await until(async () => (await found()).length === 3, 'all is found again');
       expect(await found()).toEqual(['mackerel 3', 'mackerel 2', 'mackerel 1']);
     }
+  });
+
+  test('a message is found by its last word, as long as a message may be, and shown around it', async () => {
+    const session = await talk('short');
+    const long = `${'pigeon '.repeat(140_000)}zeppelin`;
+    await bench.enqueue({ eventId: 'long', text: long }, { trigger: false });
+    const { search } = await as(`session:${session}:pod`);
+    const { messages } = await search({ query: 'ZEPPELIN pigeon', role: 'user' });
+    expect(messages.map(({ text }) => [text.length <= 500, text.startsWith('pigeon')])).toEqual([[true, true]]);
+    expect(texts(await search({ query: 'zeppelin', role: 'user' }))[0]).toMatch(/^….*pigeon zeppelin$/);
+  });
+
+  test('says how many conversations it could not read, while it finds what is in the others', async () => {
+    const [one, two] = [await talk('walrus 1'), await talk('walrus 2', 'c2')];
+    const { search } = await as(`session:${two}:pod`);
+    expect(await search({ query: 'walrus', role: 'user' })).toMatchObject({ unreadSessions: 0, messages: [{}, {}] });
+    await bench.stop();
+    rmSync(join(bench.root, 'search'), { recursive: true });
+    const file = join(cellPaths(bench.root, one).in, INBOUND_DB);
+    renameSync(file, `${file}.away`);
+    writeFileSync(file, 'not a database at all');
+    await bench.restart();
+    const partly = await search({ query: 'walrus', role: 'user' });
+    expect([texts(partly), partly.unreadSessions]).toEqual([['walrus 2'], 1]);
+    expect(await search({ query: 'walrus', role: 'user', session: two, fromMs: 1 })).toMatchObject({ messages: [{ text: 'walrus 2' }] });
+    renameSync(`${file}.away`, file);
+    await until(async () => (await search({})).unreadSessions === 0, 'all is read');
+    expect(texts(await search({ query: 'walrus', role: 'user' }))).toEqual(['walrus 2', 'walrus 1']);
+  });
+
+  test('a file that broke while delivery ran is made anew without a restart', async () => {
+    const session = await talk('herring');
+    const { search } = await as(`session:${session}:pod`);
+    const found = async (): Promise<string[]> => texts(await search({ query: 'herring', role: 'user' }));
+    expect(await found()).toEqual(['herring']);
+    // So many others that the file of this one is closed.
+    for (let n = 0; n < 16; n += 1) {
+      await bench.agent(`other-${n}`);
+      const other = await bench.enqueue({ eventId: `o${n}`, chat: `o${n}`, text: 'hi' }, { agentGroup: `other-${n}`, trigger: false });
+      await (await as(`session:${other.session}:pod`)).search({});
+    }
+    const uid = (await bench.store.get(agentGroups, 'helper'))?.metadata.uid;
+    for (const end of ['', '-wal', '-shm']) rmSync(join(bench.root, 'search', `${uid}.db${end}`), { force: true });
+    writeFileSync(join(bench.root, 'search', `${uid}.db`), 'not a database at all');
+    await until(async () => (await found()).length === 1, 'it is found again');
+  });
+
+  test('says how many other shards its agent is on, which it does not search', async () => {
+    const session = await talk('gull');
+    const { search, list } = await as(`session:${session}:pod`);
+    expect((await search({ query: 'gull' })).unseenShards).toBe(0);
+    await bench.store.applyStatus(agentGroups, 'helper', { shards: ['0', '1', '2'] }, { fieldManager: 'test' });
+    await until(async () => (await search({ query: 'gull' })).unseenShards === 2, 'it is told');
+    expect((await search({ query: 'gull', session })).unseenShards).toBe(0);
+    expect((await search({ query: 'gull', session: 'helper-elsewhere' })).unseenShards).toBe(2);
+    expect(await list()).toHaveLength(1);
   });
 
   test('what was said to an agent that has no cell any more is gone from the disk with the next start', async () => {

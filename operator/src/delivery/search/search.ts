@@ -20,7 +20,7 @@ export class Search {
   readonly #unsubscribe: () => void;
 
   constructor(deps: SearchDeps) {
-    this.#thread = new SearchThread(join(deps.root, 'search'));
+    this.#thread = new SearchThread(join(deps.root, 'search'), (agent) => this.#indexer.readAnew(agent));
     this.#indexer = new SearchIndexer({ ...deps, thread: this.#thread });
     this.#deps = { ...deps, thread: this.#thread, indexer: this.#indexer };
     this.#unsubscribe = deps.feed.subscribe((session) => this.#indexer.note(session));

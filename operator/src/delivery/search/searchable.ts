@@ -1,13 +1,10 @@
 import type { Shown } from '../sessions/conversation.ts';
 import type { SearchableRow } from './search-store.ts';
 
-/** Of a longer message only so many characters can be found. */
-const MAX_CHARS = 20_000;
-
 /** A message as it can be found; undefined: there is nothing in it to find, or the host itself said it. */
 export function searchable(message: Shown): SearchableRow | undefined {
   if (message.kind === 'notice' || message.kind === 'reaction') return undefined;
-  const text = textOf(message.content).slice(0, MAX_CHARS);
+  const text = textOf(message.content);
   if (text.trim() === '') return undefined;
   const own = message.direction === 'out';
   return { seq: message.seq, own, sender: message.senderName, text, at: message.createdAtMs };

@@ -1,5 +1,5 @@
 /** What an agent may look up of its other conversations. The caller is a session; it sees its own AgentGroup's and no others. */
-import type { Channel } from '@dovecote/crds';
+import type { AgentGroup, Channel } from '@dovecote/crds';
 import type { agent as proto } from '@dovecote/proto';
 import type { Histogram } from 'prom-client';
 import type { Clock } from '../../lib/clock.ts';
@@ -22,8 +22,10 @@ const CATCH_UP_MS = 5_000;
 
 export interface AgentServiceDeps {
   readonly index: Pick<ShardIndex, 'get' | 'ofAgent'>;
-  readonly indexer: Pick<SearchIndexer, 'catchUp'>;
+  readonly indexer: Pick<SearchIndexer, 'catchUp' | 'unread'>;
   readonly thread: SearchThread;
+  readonly shard: string;
+  readonly agentGroups: { get(name: string): AgentGroup | undefined };
   readonly channels: { get(name: string): Channel | undefined };
   readonly destinations: Destinations;
   readonly clock: Clock;
@@ -63,6 +65,7 @@ export async function listOwnSessions(
       messages: counts[n] ?? 0,
       own: row.session === caller,
     })),
+    unseenShards: unseenShards(deps, caller),
   };
 }
 
@@ -89,7 +92,10 @@ export async function searchMessages(
   if (words.length > MAX_WORDS) throw invalid('query', `must have at most ${MAX_WORDS} words`);
   if (thread.pending > MAX_PENDING) throw new StatusError(status.RESOURCE_EXHAUSTED, 'too many searches are under way; try again');
   const startedAt = clock.now();
-  await caughtUp(deps, agent, signal).catch((e: unknown) => log.warn({ err: toError(e) }, 'a search does not find what was said last'));
+  const caught = await caughtUp(deps, agent, signal).catch((e: unknown) => {
+    log.warn({ err: toError(e) }, 'a search does not find what was said last');
+    return false;
+  });
   const hits = await thread.call('search', agent, {
     words,
     from,
@@ -111,18 +117,30 @@ export async function searchMessages(
       createdAtMs: hit.at,
     })),
     more: hits.length > limit,
+    unreadSessions: Math.max(deps.indexer.unread(agent, request.session === '' ? undefined : request.session), caught ? 0 : 1),
+    unseenShards: index.get(request.session)?.agent_group_uid === agent ? 0 : unseenShards(deps, caller),
   };
 }
 
-async function caughtUp({ indexer, clock }: AgentServiceDeps, agent: string, signal: AbortSignal): Promise<void> {
+/** False: what was said last may be missing. */
+async function caughtUp({ indexer, clock }: AgentServiceDeps, agent: string, signal: AbortSignal): Promise<boolean> {
   const done = new AbortController();
-  const patience = clock.sleep(CATCH_UP_MS, AbortSignal.any([signal, done.signal])).catch(() => {});
+  const patience = clock.sleep(CATCH_UP_MS, AbortSignal.any([signal, done.signal])).then(
+    () => false,
+    () => false,
+  );
   try {
-    await Promise.race([indexer.catchUp(agent, AbortSignal.any([signal, done.signal])), patience]);
+    return await Promise.race([indexer.catchUp(agent, AbortSignal.any([signal, done.signal])).then(() => true), patience]);
   } finally {
     done.abort(new Error('the search does not wait for it any longer'));
     await patience;
   }
+}
+
+/** Other shards over which the agent is spread: what lies there, nobody looks at from here. */
+function unseenShards({ index, agentGroups, shard }: AgentServiceDeps, caller: string): number {
+  const { status } = agentGroups.get(index.get(caller)?.agent_group ?? '') ?? {};
+  return (status?.shards ?? []).filter((one) => one !== shard).length;
 }
 
 function agentOf({ index }: AgentServiceDeps, caller: string): string {

@@ -4,8 +4,8 @@ const BEFORE = 120;
 /** At most 500 characters around the first place where one of the words stands. */
 export function snippet(text: string, words: readonly string[]): string {
   if (text.length <= LENGTH) return text;
-  const lower = text.toLowerCase();
-  const found = words.map((word) => lower.indexOf(word.toLowerCase())).filter((at) => at >= 0);
+  // Ends at the first place; all of a long text in lower case would be a copy for each hit.
+  const found = words.map((word) => text.search(new RegExp(word.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'iu'))).filter((at) => at >= 0);
   const first = found.length === 0 ? 0 : Math.min(...found);
   const start = Math.max(0, Math.min(first - BEFORE, text.length - (LENGTH - 2)));
   const end = start + LENGTH - (start === 0 ? 1 : 2);

@@ -34,6 +34,8 @@ export interface ListOwnSessionsRequest {
 
 export interface ListOwnSessionsResponse {
   sessions: OwnSession[];
+  /** shards of the agent whose sessions are not among these */
+  unseenShards: number;
 }
 
 export interface OwnSession {
@@ -69,6 +71,10 @@ export interface SearchMessagesRequest {
 export interface SearchMessagesResponse {
   messages: FoundMessage[];
   more: boolean;
+  /** whose messages cannot all be found yet: the index is being made, or lags behind */
+  unreadSessions: number;
+  /** shards of the agent that were not searched */
+  unseenShards: number;
 }
 
 export interface FoundMessage {
@@ -152,13 +158,16 @@ export const ListOwnSessionsRequest: MessageFns<ListOwnSessionsRequest> = {
 };
 
 function createBaseListOwnSessionsResponse(): ListOwnSessionsResponse {
-  return { sessions: [] };
+  return { sessions: [], unseenShards: 0 };
 }
 
 export const ListOwnSessionsResponse: MessageFns<ListOwnSessionsResponse> = {
   encode(message: ListOwnSessionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.sessions) {
       OwnSession.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.unseenShards !== 0) {
+      writer.uint32(16).int32(message.unseenShards);
     }
     return writer;
   },
@@ -182,6 +191,14 @@ export const ListOwnSessionsResponse: MessageFns<ListOwnSessionsResponse> = {
             }
 
             message.sessions.push(OwnSession.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unseenShards = reader.int32();
             continue;
           }
         }
@@ -433,7 +450,7 @@ export const SearchMessagesRequest: MessageFns<SearchMessagesRequest> = {
 };
 
 function createBaseSearchMessagesResponse(): SearchMessagesResponse {
-  return { messages: [], more: false };
+  return { messages: [], more: false, unreadSessions: 0, unseenShards: 0 };
 }
 
 export const SearchMessagesResponse: MessageFns<SearchMessagesResponse> = {
@@ -443,6 +460,12 @@ export const SearchMessagesResponse: MessageFns<SearchMessagesResponse> = {
     }
     if (message.more !== false) {
       writer.uint32(16).bool(message.more);
+    }
+    if (message.unreadSessions !== 0) {
+      writer.uint32(24).int32(message.unreadSessions);
+    }
+    if (message.unseenShards !== 0) {
+      writer.uint32(32).int32(message.unseenShards);
     }
     return writer;
   },
@@ -474,6 +497,22 @@ export const SearchMessagesResponse: MessageFns<SearchMessagesResponse> = {
             }
 
             message.more = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.unreadSessions = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unseenShards = reader.int32();
             continue;
           }
         }
