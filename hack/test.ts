@@ -34,7 +34,13 @@ function runJest(env: NodeJS.ProcessEnv): RunRecord | undefined {
   const args = [join(root, 'node_modules/jest/bin/jest.js'), '--config', config];
   spawnSync(process.execPath, [...args, ...process.argv.slice(3)], {
     cwd: root,
-    env: { ...env, DOVECOTE_TEST_RECORD: file },
+    env: {
+      ...env,
+      DOVECOTE_TEST_RECORD: file,
+      DOVECOTE_BUILT: join(root, 'dist'), // `make build` ran just before
+      // Processes that run from source: the second of a kind need not be compiled again.
+      NODE_COMPILE_CACHE: join(root, 'dist/.compile-cache'),
+    },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   try {

@@ -5,7 +5,7 @@ import { INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS, openInboundReader, ope
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { POISON } from '../outbox/outbox.ts';
 import type { TestCell } from '../testing/cell.ts';
-import { until } from '../testing/runner-process.ts';
+import { MAIN, until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { NOTHING_TO_STOP, STOPPED } from './sentences.ts';
 
@@ -455,9 +455,8 @@ describe('the files', () => {
     const big = cell.say(`say ${'long '.repeat(20_000)}`);
     // The largest file this process may write: what a full volume is to SQLite, without a volume.
     const blocks = Math.ceil(statSync(cell.outboundPath).size / 1024) + 8;
-    const main = join(import.meta.dirname, '..', 'main.ts');
     const flags = ['--session', 's', '--in', cell.in, '--out', cell.out, '--workspace', cell.workspace, '--home', cell.home];
-    const full = spawnSync('bash', ['-c', `ulimit -f ${blocks}; exec "$0" "$@"`, process.execPath, main, ...flags], { encoding: 'utf8' });
+    const full = spawnSync('bash', ['-c', `ulimit -f ${blocks}; exec "$0" "$@"`, process.execPath, MAIN, ...flags], { encoding: 'utf8' });
     expect(full.stdout).toContain('the volume is full');
     expect(full.status).toBe(75);
     running.start(cell);

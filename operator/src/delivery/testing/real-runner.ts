@@ -7,7 +7,9 @@ import { agentHomeSubPath, cellPaths } from '@dovecote/proto';
 import { systemClock } from '../../lib/clock.ts';
 import type { Bench } from './delivery-bench.ts';
 
-const MAIN = join(import.meta.dirname, '../../../../runner/src/main.ts');
+const built = process.env['DOVECOTE_BUILT'];
+/** The bundle where `make test` has just made it, source otherwise. */
+const MAIN = built === undefined ? join(import.meta.dirname, '../../../../runner/src/main.ts') : join(built, 'runner/main.mjs');
 
 export class RealRunner {
   readonly child: ChildProcess;
