@@ -7,6 +7,8 @@ export default {
   transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }] },
   // Workspaces are symlinks: without realpath-based ignore the transform would skip them as node_modules.
   transformIgnorePatterns: ['/node_modules/'],
+  // For a machine that does much else beside: only a test that hangs ends here, a slow one does not.
+  testTimeout: 180_000,
   maxWorkers: 2,
   // Set by hack/test.ts, which needs each test's outcome.
   reporters: ['default', ...(process.env.DOVECOTE_TEST_RECORD ? ['<rootDir>/hack/record-reporter.mjs'] : [])],

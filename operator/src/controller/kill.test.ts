@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { EmbeddedStore } from '../kube/embedded/embedded-store.ts';
 import { agentGroups, pods, sessions } from '../kube/resource-types.ts';
@@ -13,9 +13,6 @@ import { systemRandom } from '../lib/random.ts';
 import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from './config.ts';
 import { localRuntime } from './session/runtime.ts';
 import { startController } from './start.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 let dir: string;
 beforeEach(() => {

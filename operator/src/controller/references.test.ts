@@ -1,9 +1,6 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { agentGroups, channels, destinations, messagingGroups } from '../kube/resource-types.ts';
 import { TestBench, told } from './testing/test-bench.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 let bench: TestBench;
 

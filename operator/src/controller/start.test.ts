@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { leases, sessions } from '../kube/resource-types.ts';
 import { noCrash } from '../lib/crash-point.ts';
@@ -7,9 +7,6 @@ import { systemRandom } from '../lib/random.ts';
 import { LEASE, type RunningController, startController } from './start.ts';
 import { CountingStore } from './testing/counting-store.ts';
 import { TestBench, told } from './testing/test-bench.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 let bench: TestBench;
 beforeEach(() => {

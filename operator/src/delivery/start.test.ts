@@ -1,8 +1,7 @@
 import { inbox } from '@dovecote/proto';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { type Bench, createBench, until } from './testing/delivery-bench.ts';
 
-jest.setTimeout(30_000);
 let bench: Bench | undefined;
 afterEach(async () => {
   await bench?.close();

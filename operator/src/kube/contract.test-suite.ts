@@ -99,10 +99,10 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
     beforeEach(async () => {
       under = await makeStore();
       store = under.store;
-    }, 30_000);
+    });
     afterEach(async () => {
       await under.dispose();
-    }, 30_000);
+    });
 
     describe('create, get, list', () => {
       test('a created object has what the server fills in, defaults included', async () => {
@@ -451,7 +451,7 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         expect(told(await collect(store, configMaps, { from, selector, enough: atLeast(1), withinMs }))).toEqual(['DELETED child']);
         expect(await store.get(configMaps, 'child')).toBeUndefined();
         expect(await store.get(configMaps, 'other')).toBeDefined();
-      }, 70_000);
+      });
 
       test('an owner that is gone already takes its new dependant with it', async () => {
         const { apiVersion, kind, metadata } = await store.create(sessions, session('s'), as('delivery'));
@@ -460,7 +460,7 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         const ownerReferences = [{ apiVersion, kind, name: metadata.name, uid: metadata.uid }];
         await store.create(configMaps, { metadata: { name: 'late', ownerReferences } }, as('controller'));
         await eventually(async () => (await store.get(configMaps, 'late')) === undefined);
-      }, 40_000);
+      });
     });
 
     describe('watch', () => {
@@ -524,7 +524,7 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
           for await (const _ of store.watch(agentGroups, { resourceVersion: at, signal: stop.signal })) stop.abort();
         })();
         await ended;
-      }, 20_000);
+      });
 
       test('from a version that is forgotten is Gone', async () => {
         const forgotten = await under.forgottenVersion?.();

@@ -1,7 +1,5 @@
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { bodyOf, createProxyBench, type ProxyBench, until } from './testing/proxy-bench.ts';
-
-jest.setTimeout(60_000);
 
 let bench: ProxyBench;
 beforeEach(async () => {

@@ -1,10 +1,8 @@
 import { connect } from 'node:net';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../lib/clock.ts';
 import { StatusError, status } from '../lib/grpc.ts';
 import { anthropic, bodyOf, createProxyBench, type ProxyBench, TOKEN, until } from './testing/proxy-bench.ts';
-
-jest.setTimeout(60_000);
 
 let bench: ProxyBench;
 let rejectUnexpected: string[] = [];

@@ -2,13 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { attach, INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS } from '@dovecote/proto';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestCell } from '../testing/cell.ts';
 import { DeliveryStandIn } from '../testing/delivery-stand-in.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
-
-jest.setTimeout(60_000);
 
 const running = new Running();
 let delivery: DeliveryStandIn;

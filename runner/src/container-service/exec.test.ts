@@ -3,13 +3,11 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { verifies } from '@dovecote/e2e/verifies.ts';
 import { status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { ServiceCaller } from '../testing/service-caller.ts';
-
-jest.setTimeout(120_000);
 
 const running = new Running();
 let cell: TestCell;

@@ -5,13 +5,11 @@ import { join } from 'node:path';
 import { verifies } from '@dovecote/e2e/verifies.ts';
 import { type containerService, health } from '@dovecote/proto';
 import { Metadata, status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { ServiceCaller } from '../testing/service-caller.ts';
-
-jest.setTimeout(120_000);
 
 const running = new Running();
 let cell: TestCell;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { verifies } from '@dovecote/e2e/verifies.ts';
 import type { containerService } from '@dovecote/proto';
 import { status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { TestCell } from '../testing/cell.ts';
@@ -12,8 +12,6 @@ import { McpCallTransport } from '../testing/mcp-call-transport.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { ServiceCaller } from '../testing/service-caller.ts';
-
-jest.setTimeout(120_000);
 
 const EVERYTHING = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 const running = new Running();

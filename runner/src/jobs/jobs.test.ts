@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../lifecycle/clock.ts';
 import { startHeartbeat } from '../lifecycle/heartbeat.ts';
 import { silentLog } from '../lifecycle/log.ts';
@@ -9,8 +9,6 @@ import { until } from '../testing/runner-process.ts';
 import { ToolBench } from '../testing/tool-bench.ts';
 import { Jobs } from './jobs.ts';
 import { OutputRing } from './output-ring.ts';
-
-jest.setTimeout(120_000);
 
 let bench: ToolBench;
 beforeEach(() => {

@@ -1,14 +1,12 @@
 import { existsSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PathJail } from '@dovecote/proto';
-import { expect, jest, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
 import { systemClock } from './clock.ts';
 import { startLeftoverSweep } from './leftovers.ts';
 import { silentLog } from './log.ts';
-
-jest.setTimeout(60_000);
 
 test('what a killed writer left behind is removed, and nothing else: not a young one, not what only looks like it, not beyond a link', async () => {
   const cell = new TestCell();

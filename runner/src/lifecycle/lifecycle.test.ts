@@ -2,14 +2,13 @@ import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { CERTIFICATE_NAME } from '@dovecote/proto';
-import { describe, expect, jest, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { selfSigned } from '../container-service/certificate.ts';
 import { Bell } from './bell.ts';
 import { systemClock } from './clock.ts';
 import { ConfigurationError } from './exit.ts';
 import { parseOptions } from './options.ts';
 
-jest.setTimeout(30_000);
 const needed = ['--session', 's', '--in', '/in', '--out', '/out', '--workspace', '/w', '--home', '/h'];
 
 describe('the flags', () => {

@@ -1,14 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { until } from '../testing/runner-process.ts';
 import { EverythingOverHttp } from './testing/everything.ts';
 import { type ScriptedProxy, startScriptedProxy } from './testing/scripted-proxy.ts';
 import { remote, TestServers } from './testing/test-servers.ts';
-
-jest.setTimeout(120_000);
 
 const PATIENCE_MS = 60_000;
 const closing: (() => Promise<unknown>)[] = [];

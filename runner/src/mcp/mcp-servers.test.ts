@@ -1,8 +1,6 @@
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { until } from '../testing/runner-process.ts';
 import { scripted, TestServers } from './testing/test-servers.ts';
-
-jest.setTimeout(120_000);
 
 const open: TestServers[] = [];
 afterEach(async () => {

@@ -3,12 +3,10 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { EVERYTHING, EverythingOverHttp } from './testing/everything.ts';
 import { type ScriptedProxy, startScriptedProxy } from './testing/scripted-proxy.ts';
 import { remote, scripted, TestServers } from './testing/test-servers.ts';
-
-jest.setTimeout(180_000);
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

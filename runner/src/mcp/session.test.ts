@@ -1,12 +1,10 @@
 /** MCP servers of the real runner process over a real cell. */
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { emulatedModel } from '../providers/anthropic/emulated-model.ts';
 import type { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { scripted } from './testing/test-servers.ts';
-
-jest.setTimeout(180_000);
 
 const PATIENCE_MS = 90_000;
 const running = new Running();

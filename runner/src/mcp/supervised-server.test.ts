@@ -1,12 +1,10 @@
 import { realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { silentLog } from '../lifecycle/log.ts';
 import { ManualClock } from '../testing/manual-clock.ts';
 import { SupervisedServer } from './supervised-server.ts';
 import { scripted } from './testing/test-servers.ts';
-
-jest.setTimeout(120_000);
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {

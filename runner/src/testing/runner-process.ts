@@ -45,7 +45,7 @@ export class RunnerProcess {
 }
 
 /** Waits for a condition of the files, looked at each 10 ms. */
-export async function until(what: string, condition: () => boolean, ms = 20_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, ms = 60_000): Promise<void> {
   const end = Date.now() + ms;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);

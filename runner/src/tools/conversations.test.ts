@@ -3,12 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { agent as proto } from '@dovecote/proto';
 import { Server, ServerCredentials, type ServiceError, status } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { AgentData } from '../agent-data/agent-data.ts';
 import { systemClock } from '../lifecycle/clock.ts';
 import { ToolBench } from '../testing/tool-bench.ts';
-
-jest.setTimeout(60_000);
 
 /** Delivery's end of the Agent service, scripted: the real one is met by the scenarios. */
 class ScriptedDelivery {

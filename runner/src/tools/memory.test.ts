@@ -2,10 +2,8 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ToolBench } from '../testing/tool-bench.ts';
-
-jest.setTimeout(120_000);
 
 let bench: ToolBench;
 beforeEach(() => {

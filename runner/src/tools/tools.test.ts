@@ -1,6 +1,6 @@
 import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { silentLog } from '../lifecycle/log.ts';
 import type { TestCell } from '../testing/cell.ts';
@@ -8,8 +8,6 @@ import { until } from '../testing/runner-process.ts';
 import { ToolBench } from '../testing/tool-bench.ts';
 import { defineTool, type ToolContext } from './tool.ts';
 import { Toolbox, type ToolResult } from './toolbox.ts';
-
-jest.setTimeout(30_000);
 
 let bench: ToolBench;
 let cell: TestCell;

@@ -74,5 +74,5 @@ describe('a runner that is killed with SIGKILL', () => {
     await until('every message is done', () => finished(cell));
     expect((await runner.drain()).signal).toBe('SIGKILL');
     expectWhole(cell, said);
-  }, 60_000);
+  });
 });

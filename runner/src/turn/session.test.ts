@@ -2,14 +2,13 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS, openInboundReader, openOutboundWriter } from '@dovecote/proto';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { POISON } from '../outbox/outbox.ts';
 import type { TestCell } from '../testing/cell.ts';
 import { MAIN, until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 import { NOTHING_TO_STOP, STOPPED } from './sentences.ts';
 
-jest.setTimeout(60_000);
 const running = new Running();
 afterEach(() => running.close());
 

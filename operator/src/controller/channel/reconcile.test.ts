@@ -1,11 +1,8 @@
 import type { ChannelSpecInput } from '@dovecote/crds';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { channels } from '../../kube/resource-types.ts';
 import { TestBench, told } from '../testing/test-bench.ts';
 import { wantedCredentials } from './observe.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 let bench: TestBench;
 

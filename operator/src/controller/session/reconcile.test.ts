@@ -1,11 +1,8 @@
 import { type AgentGroup, ConditionType } from '@dovecote/crds';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ForbiddenError } from '../../kube/errors.ts';
 import { agentGroups, pods, sessions } from '../../kube/resource-types.ts';
 import { TestBench, told } from '../testing/test-bench.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 let bench: TestBench;
 let agent: AgentGroup;

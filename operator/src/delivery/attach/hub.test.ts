@@ -1,10 +1,9 @@
 import { attach, cellPaths } from '@dovecote/proto';
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { ScriptedRunner } from '../testing/scripted-runner.ts';
 
-jest.setTimeout(30_000);
 let bench: Bench;
 let session: string;
 beforeEach(async () => {
@@ -123,5 +122,5 @@ describe('attaching', () => {
     const last = runner('p1');
     await until(() => last.received.length > 0);
     last.close();
-  }, 60_000);
+  });
 });

@@ -3,13 +3,11 @@ import { join } from 'node:path';
 import { verifies } from '@dovecote/e2e/verifies.ts';
 import { cellPaths, containerService as proto, SESSION_HEADER, SESSION_MISSING_HEADER } from '@dovecote/proto';
 import { type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { bearer, type Metadata, status, unary } from '../../lib/grpc.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { RealRunner } from '../testing/real-runner.ts';
 import { plainTokens } from '../testing/tokens.ts';
-
-jest.setTimeout(120_000);
 
 let bench: Bench;
 let awake: string;
@@ -37,11 +35,11 @@ async function as(session: string | undefined, token = 'role:gateway'): Promise<
   return metadata;
 }
 const stat = async (session: string | undefined, path: string, token?: string) =>
-  unary(client, client.stat, { path }, { metadata: await as(session, token), deadlineMs: 30_000 });
+  unary(client, client.stat, { path }, { metadata: await as(session, token), deadlineMs: 60_000 });
 const write = async (session: string, path: string, text: string, expectedEtag = '') =>
-  unary(client, client.writeFile, { path, text, expectedEtag, createParents: true }, { metadata: await as(session), deadlineMs: 30_000 });
+  unary(client, client.writeFile, { path, text, expectedEtag, createParents: true }, { metadata: await as(session), deadlineMs: 60_000 });
 const read = async (session: string, path: string) =>
-  unary(client, client.readFile, { path, offsetLines: 0, limitLines: 0 }, { metadata: await as(session), deadlineMs: 30_000 });
+  unary(client, client.readFile, { path, offsetLines: 0, limitLines: 0 }, { metadata: await as(session), deadlineMs: 60_000 });
 
 async function writeRaw(session: string, path: string, chunks: readonly Buffer[]): Promise<proto.FileInfo | undefined> {
   const metadata = await as(session);
@@ -148,7 +146,7 @@ describe('while it sleeps', () => {
       await writeRaw(asleep, '/agent/shared.bin', [data.subarray(0, 2_500_000), data.subarray(2_500_000)]);
       // The agent's home is one for all its sessions: the Pod of the other sees it too.
       expect((await readRaw(awake, '/agent/shared.bin')).equals(data)).toBe(true);
-      const at = { metadata: await as(asleep), deadlineMs: 30_000 };
+      const at = { metadata: await as(asleep), deadlineMs: 60_000 };
       await unary(client, client.rename, { from: 'plan/a.txt', to: 'b.txt', replace: false }, at);
       await unary(client, client.mkdir, { path: 'plan/deep', parents: false }, at);
       const { entries } = await unary(client, client.listDir, { path: '/workspace', limit: 0, after: '' }, at);

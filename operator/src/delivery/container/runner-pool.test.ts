@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { verifies } from '@dovecote/e2e/verifies.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { systemClock } from '../../lib/clock.ts';
 import { status } from '../../lib/grpc.ts';
 import { silentLog } from '../../lib/log.ts';
@@ -9,8 +9,6 @@ import type { RunnerEndpoint } from '../attach/hub.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { RealRunner } from '../testing/real-runner.ts';
 import { RunnerPool } from './runner-pool.ts';
-
-jest.setTimeout(120_000);
 
 let bench: Bench;
 const runners: RealRunner[] = [];

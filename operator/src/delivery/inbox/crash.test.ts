@@ -1,12 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, inbox, openInboundReader } from '@dovecote/proto';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { unary } from '../../lib/grpc.ts';
 import { enqueueRequest } from '../testing/delivery-bench.ts';
 import { createVolume, type SpawnedDelivery } from '../testing/spawn-delivery.ts';
 
-jest.setTimeout(30_000);
 let volume: Awaited<ReturnType<typeof createVolume>>;
 let delivery: SpawnedDelivery | undefined;
 beforeEach(async () => {
@@ -19,7 +18,7 @@ afterEach(async () => {
 });
 
 const enqueue = ({ client, metadata }: SpawnedDelivery, eventId: string, event: Partial<inbox.InboundEvent> = {}) =>
-  unary(client, client.enqueue, enqueueRequest({ eventId, ...event }), { metadata, deadlineMs: 30_000 });
+  unary(client, client.enqueue, enqueueRequest({ eventId, ...event }), { metadata, deadlineMs: 60_000 });
 
 const events = (): string[] => {
   const [session = ''] = readdirSync(join(volume.root, 'cells'));
@@ -114,4 +113,4 @@ test('100 MiB pass through in pieces: memory does not grow with the file', async
   const { sizeBytes } = await stage(delivery, 400, Buffer.alloc(256 * 1024, 7));
   expect(sizeBytes).toBe(100 * 2 ** 20);
   expect((await delivery.maxRss()) - before).toBeLessThan(30 * 2 ** 20);
-}, 60_000);
+});

@@ -1,13 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, type InboundContent, inbox, type MessageInRow, openInboundReader, peekOutbound } from '@dovecote/proto';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { channels, sessions } from '../../kube/resource-types.ts';
 import { bearer } from '../../lib/grpc.ts';
 import { type Bench, createBench, enqueueRequest, localChannel, until } from '../testing/delivery-bench.ts';
 import { plainTokens } from '../testing/tokens.ts';
 
-jest.setTimeout(30_000);
 let bench: Bench;
 let free = 1e12;
 beforeEach(async () => {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../lib/manual-clock.ts';
 import {
   type Bench,
@@ -18,8 +18,6 @@ import {
   until,
 } from './testing/bench-cell.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
-
-jest.setTimeout(60_000);
 
 let root: string;
 let out: string;

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
 import { systemClock } from '../../lib/clock.ts';
 import {
@@ -19,8 +19,6 @@ import {
   until,
 } from './testing/bench-cell.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
-
-jest.setTimeout(60_000);
 
 const CHILD = new URL('./testing/kill-child.ts', import.meta.url).pathname;
 let root: string;

@@ -1,10 +1,8 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ManualClock } from '../../lib/manual-clock.ts';
 import { type Bench, hear, ledgerOf, makeCell, makeFolder, openBench, RunnerHand, remove, SESSION, until } from './testing/bench-cell.ts';
 import { type Act, type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
-
-jest.setTimeout(180_000);
 
 let gateway: ScriptedPlatform;
 beforeEach(async () => {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { status } from '../../lib/grpc.ts';
 import { ManualClock } from '../../lib/manual-clock.ts';
 import { DEFAULT_OUTBOX_LIMITS } from './outbox-limits.ts';
@@ -20,8 +20,6 @@ import {
   until,
 } from './testing/bench-cell.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
-
-jest.setTimeout(60_000);
 
 let root: string;
 let gateway: ScriptedPlatform;

@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { systemClock } from '../../lib/clock.ts';
 import {
   type Bench,
@@ -17,8 +17,6 @@ import {
   until,
 } from './testing/bench-cell.ts';
 import { type ScriptedPlatform, startScriptedPlatform } from './testing/scripted-platform.ts';
-
-jest.setTimeout(60_000);
 
 let root: string;
 let gateway: ScriptedPlatform;

@@ -3,11 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, openInboundWriter } from '@dovecote/proto';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { STORAGE_ANNOTATION } from '../session-object.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 
-jest.setTimeout(60_000);
 let bench: Bench;
 afterEach(() => bench.close());
 

@@ -1,7 +1,7 @@
 import type { AgentGroup } from '@dovecote/crds';
 import { attach, type PreviewRow, platform } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Counter, Registry } from 'prom-client';
 import { noCrash } from '../../lib/crash-point.ts';
 import { CHANNEL_OPTIONS } from '../../lib/grpc.ts';
@@ -26,8 +26,6 @@ import { type ScriptedPlatform, startScriptedPlatform } from '../outbox/testing/
 import { PreviewCalls } from './preview-calls.ts';
 import { PREVIEW_AFTER_MS, Previews } from './previews.ts';
 import { TypingIndicator } from './typing.ts';
-
-jest.setTimeout(60_000);
 
 let root: string;
 let gateway: ScriptedPlatform;

@@ -1,12 +1,10 @@
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, type InboundContent, inbox, type MessageInRow, openInboundReader, type QuestionRow } from '@dovecote/proto';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { bearer, unary } from '../../lib/grpc.ts';
 import { type Bench, createBench, enqueueRequest, localChannel, until } from '../testing/delivery-bench.ts';
 import type { Said } from '../testing/scripted-runner.ts';
 import { plainTokens } from '../testing/tokens.ts';
-
-jest.setTimeout(30_000);
 
 const question = (id: string, labels: readonly string[]): Said => ({
   kind: 'question',
@@ -76,7 +74,7 @@ async function press(
   const client = bench.inbox();
   const whole = { session, questionSeq: questions().at(-1)?.seq ?? 0, option, event: enqueueRequest(event).event, ...request };
   const metadata = await bearer(plainTokens('role:gateway'), 'dovecote-delivery');
-  return unary(client, client.answer, whole, { metadata, deadlineMs: 10_000 });
+  return unary(client, client.answer, whole, { metadata, deadlineMs: 60_000 });
 }
 const { STORED, DUPLICATE, ALREADY_ANSWERED, UNKNOWN } = inbox.AnswerOutcome;
 

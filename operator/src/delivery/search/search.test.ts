@@ -2,13 +2,12 @@ import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, agent as proto } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { agentGroups, destinations, sessions } from '../../kube/resource-types.ts';
 import { bearer, status, unary } from '../../lib/grpc.ts';
 import { type Bench, createBench, localChannel, until } from '../testing/delivery-bench.ts';
 import { plainTokens } from '../testing/tokens.ts';
 
-jest.setTimeout(60_000);
 let bench: Bench;
 beforeEach(async () => {
   bench = await createBench();
@@ -31,7 +30,7 @@ async function as(caller: string): Promise<{
       client.close();
     }
   };
-  const options = { metadata, deadlineMs: 30_000 };
+  const options = { metadata, deadlineMs: 60_000 };
   return {
     search: (request) => call((client) => unary(client, client.searchMessages, { ...EVERYTHING, ...request }, options)),
     list: async (request) =>

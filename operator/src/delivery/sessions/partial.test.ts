@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { attach, type sessions } from '@dovecote/proto';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../../lib/clock.ts';
 import { bearer, type Metadata } from '../../lib/grpc.ts';
 import { ShardCells } from '../cells/cells.ts';
@@ -12,7 +12,6 @@ import type { ScriptedRunner } from '../testing/scripted-runner.ts';
 import { plainTokens } from '../testing/tokens.ts';
 import { watchMessages } from './watch.ts';
 
-jest.setTimeout(60_000);
 let bench: Bench;
 let metadata: Metadata;
 let runner: ScriptedRunner;

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import { cellPaths, INBOUND_DB, openInboundWriter, sessions } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { bearer, type Metadata, unary } from '../../lib/grpc.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { plainTokens } from '../testing/tokens.ts';
 
-jest.setTimeout(30_000);
 let bench: Bench;
 let metadata: Metadata;
 beforeEach(async () => {
@@ -138,7 +137,7 @@ describe('listing and explaining', () => {
         client,
         client.listSessions,
         { agentGroup: 'helper', limit: 0 },
-        { metadata, deadlineMs: 5_000 },
+        { metadata, deadlineMs: 60_000 },
       );
       return list[0]?.session === session && list[0].state === 'Awake' && list[0].pending === 0 && list[0].chat === 'c1';
     });
@@ -151,7 +150,7 @@ describe('listing and explaining', () => {
     await until(() => bench.delivered.length === 2);
     const client = bench.sessions();
     const list = async (afterCursor: string) =>
-      (await unary(client, client.listMessages, { session, afterCursor, limit: 3 }, { metadata, deadlineMs: 5_000 })).messages;
+      (await unary(client, client.listMessages, { session, afterCursor, limit: 3 }, { metadata, deadlineMs: 60_000 })).messages;
     await until(async () => (await list('')).length === 3 && (await list((await list('')).at(-1)?.cursor ?? '')).length === 1);
   });
 
@@ -159,7 +158,7 @@ describe('listing and explaining', () => {
     const { session, seq } = await bench.enqueue({ eventId: 'e1', text: 'hi' }, { reason: 'Mentioned' });
     await until(() => bench.delivered.length === 1);
     const client = bench.sessions();
-    const explain = (id: string) => unary(client, client.explain, { id }, { metadata, deadlineMs: 5_000 });
+    const explain = (id: string) => unary(client, client.explain, { id }, { metadata, deadlineMs: 60_000 });
     await until(async () => (await explain('e1')).steps.some(({ what }) => what.includes('is delivered')));
     const answer = await explain(`${session}/${seq}`);
     expect(answer).toMatchObject({ found: true, session });
@@ -177,13 +176,13 @@ describe('listing and explaining', () => {
       receivedAtMs: 5,
     };
     const inbox = bench.inbox();
-    for (const _ of [1, 2]) await unary(inbox, inbox.recordDrop, drop, { metadata, deadlineMs: 5_000 });
+    for (const _ of [1, 2]) await unary(inbox, inbox.recordDrop, drop, { metadata, deadlineMs: 60_000 });
     expect(await explain('d1')).toMatchObject({ found: true, steps: [{ stage: 'gate', reason: 'Unwired' }] });
     const { drops } = await unary(
       client,
       client.listDrops,
       { channel: '', chat: '', sender: 's', limit: 0 },
-      { metadata, deadlineMs: 5_000 },
+      { metadata, deadlineMs: 60_000 },
     );
     expect(drops).toMatchObject([{ reason: 'Unwired', count: 1 }]);
     expect(await explain('nothing')).toEqual({ found: false, session: '', steps: [] });
@@ -201,13 +200,13 @@ describe('listing and explaining', () => {
     });
     const client = bench.sessions();
     const list = async () =>
-      (await unary(client, client.listDeadLetters, { session: '', limit: 0 }, { metadata, deadlineMs: 5_000 })).deadLetters;
+      (await unary(client, client.listDeadLetters, { session: '', limit: 0 }, { metadata, deadlineMs: 60_000 })).deadLetters;
     await until(async () => (await list()).length === 1, 'the dead letter');
     const [letter] = await list();
     expect(letter).toMatchObject({ id: `${session}/${seq + 2}`, direction: 'in', kind: 'chat', lastError: 'the runner died of it' });
     await until(() => bench.delivered.some(({ content }) => content.includes('set it aside')), 'the notice');
     poisonous = false;
-    const retry = (id: string) => unary(client, client.retryDeadLetter, { id, requestedBy: 'ada' }, { metadata, deadlineMs: 5_000 });
+    const retry = (id: string) => unary(client, client.retryDeadLetter, { id, requestedBy: 'ada' }, { metadata, deadlineMs: 60_000 });
     expect(await retry(letter?.id ?? '')).toEqual({ found: true });
     await until(() => bench.delivered.some(({ content }) => content.includes('survived')), 'the answer');
     expect(await list()).toEqual([]);

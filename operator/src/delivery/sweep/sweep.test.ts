@@ -1,11 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { agentGroups, sessions } from '../../kube/resource-types.ts';
 import { STORAGE_ANNOTATION } from '../session-object.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 
-jest.setTimeout(30_000);
 let bench: Bench;
 beforeEach(async () => {
   bench = await createBench({ limits: { sweepMs: 100 } });

@@ -125,7 +125,7 @@ export async function createBench(
     },
     enqueue: (event, request) => {
       const client = bench.inbox();
-      return unary(client, client.enqueue, enqueueRequest(event, request), { metadata, deadlineMs: 10_000 });
+      return unary(client, client.enqueue, enqueueRequest(event, request), { metadata, deadlineMs: 60_000 });
     },
     amend: (platformMessageId, request) => {
       const client = bench.inbox();
@@ -141,7 +141,7 @@ export async function createBench(
         receivedAtMs: 0,
         ...request,
       };
-      return unary(client, client.amend, whole, { metadata, deadlineMs: 5_000 }).catch(() => undefined);
+      return unary(client, client.amend, whole, { metadata, deadlineMs: 60_000 }).catch(() => undefined);
     },
     agent: async (name, spec = {}) => {
       await store.create(
@@ -261,11 +261,11 @@ export function enqueueRequest(
   };
 }
 
-/** Waits for a condition, for at most 15 s. */
+/** Waits for a condition, for at most a minute: the machine may be busy. */
 export async function until(condition: () => boolean | Promise<boolean>, what = 'the condition'): Promise<void> {
-  const giveUp = AbortSignal.timeout(15_000);
+  const giveUp = AbortSignal.timeout(60_000);
   while (!(await condition())) {
-    if (giveUp.aborted) throw new Error(`${what} did not come about within 15 s`);
+    if (giveUp.aborted) throw new Error(`${what} did not come about within a minute`);
     await systemClock.sleep(5, giveUp).catch(() => {});
   }
 }

@@ -22,7 +22,7 @@ const tokens = (input: number, output = 0): usage.Tokens => ({ input, output, ca
 
 async function client(role = 'proxy') {
   const stub = new usage.UsageClient(bench.delivery().address, credentials.createInsecure());
-  const options = { metadata: await bearer(plainTokens(`role:${role}`), 'dovecote-delivery'), deadlineMs: 10_000 };
+  const options = { metadata: await bearer(plainTokens(`role:${role}`), 'dovecote-delivery'), deadlineMs: 60_000 };
   return {
     admit: (requestId: string, request: Partial<usage.AdmitRequest> = {}) =>
       unary(

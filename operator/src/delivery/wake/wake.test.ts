@@ -1,11 +1,10 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attach, cellPaths, INBOUND_DB, openInboundReader, peekOutbound } from '@dovecote/proto';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { agentGroups, sessions } from '../../kube/resource-types.ts';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 
-jest.setTimeout(30_000);
 let bench: Bench;
 afterEach(() => bench.close());
 
@@ -181,7 +180,7 @@ describe('sleeping', () => {
     runner.drained = () => {};
     await bench.store.patch(sessions, session, { spec: { suspended: true } }, { fieldManager: 'test' });
     await until(async () => (await bench.session(session))?.spec.awake === false, 'sleep');
-  }, 20_000);
+  });
 });
 
 describe('restart', () => {
@@ -196,7 +195,7 @@ describe('restart', () => {
     await until(() => answers.every(({ session }) => statuses(session).every((status) => status === 'done')));
     expect(new Set(texts())).toEqual(new Set(chats.map((chat) => `echo ${chat}`)));
     expect(bench.delivered).toHaveLength(100);
-  }, 30_000);
+  });
 
   test('an index that is lost is made anew from the cells: the same scope keeps its session', async () => {
     bench = await createBench({ controller: false });

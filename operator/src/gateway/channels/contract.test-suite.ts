@@ -3,7 +3,7 @@
 import type { ChannelSpecInput } from '@dovecote/crds';
 import { platform as proto } from '@dovecote/proto';
 import { status } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { StatusError } from '../../lib/grpc.ts';
 import type { GatewayPlugin } from '../start.ts';
 import { eventually } from '../testing/eventually.ts';
@@ -14,8 +14,6 @@ import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
 import { encodeButton } from './button.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 export interface Seen {
   readonly id: string;
   readonly text: string;

@@ -1,5 +1,5 @@
 import type { Channel } from '@dovecote/crds';
-import { afterEach, expect, jest, test } from '@jest/globals';
+import { afterEach, expect, test } from '@jest/globals';
 import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
 import { channels as channelResources, leases } from '../../kube/resource-types.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -10,8 +10,6 @@ import { handCaches } from '../testing/objects.ts';
 import { type ScriptedChannel, scriptedChannel } from '../testing/scripted-channel.ts';
 import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
 import { leaseOwnership } from './lease-ownership.ts';
-
-jest.setTimeout(30_000);
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {

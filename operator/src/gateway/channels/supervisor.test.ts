@@ -1,5 +1,5 @@
 import type { ChannelSpecInput } from '@dovecote/crds';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { eventually } from '../testing/eventually.ts';
 import { agentGroup, channel, handCaches, messagingGroup } from '../testing/objects.ts';
 import { scriptedChannel, scriptedMessage } from '../testing/scripted-channel.ts';
@@ -8,8 +8,6 @@ import type { KeeperTimes } from './channel-keeper.ts';
 import type { Ownership } from './ownership.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();

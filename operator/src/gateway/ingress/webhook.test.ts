@@ -1,7 +1,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../../lib/clock.ts';
 import { StatusError } from '../../lib/grpc.ts';
 import type { GatewayPlugin } from '../start.ts';
@@ -12,8 +12,6 @@ import { ScriptedInbox } from '../testing/scripted-inbox.ts';
 import { reviewer, type TestGateway, testGateway } from '../testing/test-gateway.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 const signed = { 'x-signature': 'good' };
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -1,5 +1,5 @@
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { StatusError } from '../../lib/grpc.ts';
 import type { IncomingAttachment, IncomingMessage } from '../channels/channel.ts';
 import { localAnswer } from '../channels/local/local.ts';
@@ -11,8 +11,6 @@ import { ASKING } from '../testing/scripted-inbox.ts';
 import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();

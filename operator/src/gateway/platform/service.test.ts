@@ -1,6 +1,6 @@
 import type { ChannelSpecInput } from '@dovecote/crds';
 import { platform as proto } from '@dovecote/proto';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import type { Outcome } from '../channels/channel.ts';
 import { eventually } from '../testing/eventually.ts';
 import { channel, handCaches } from '../testing/objects.ts';
@@ -8,8 +8,6 @@ import { type ScriptedChannel, scriptedChannel } from '../testing/scripted-chann
 import { type TestGateway, testGateway } from '../testing/test-gateway.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();

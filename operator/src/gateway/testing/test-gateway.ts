@@ -84,7 +84,7 @@ export async function testGateway(
   const client = new platform.PlatformClient(gateway.grpcAddress, credentials.createInsecure());
   const metadata = new Metadata();
   metadata.set('authorization', 'Bearer delivery dovecote-gateway');
-  const call = { metadata, deadlineMs: 30_000 };
+  const call = { metadata, deadlineMs: 60_000 };
   let keys = 0;
   const full = (request: Partial<platform.DeliverRequest>): platform.DeliverRequest => {
     keys += 1;

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentGroup, Session } from '@dovecote/crds';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { buildPod } from '../../controller/session/pod.ts';
 import { localRuntime } from '../../controller/session/runtime.ts';
 import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
@@ -12,9 +12,6 @@ import { systemClock } from '../../lib/clock.ts';
 import { silentLog } from '../../lib/log.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { type RunningKubelet, startKubelet } from './start.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 const TALKER = new URL('./test-program/talker.mjs', import.meta.url).pathname;
 const SYSTEM_PATH = '/usr/local/bin:/usr/bin:/bin';

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentGroup, Session } from '@dovecote/crds';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../../controller/config.ts';
 import { localRuntime } from '../../controller/session/runtime.ts';
@@ -14,9 +14,6 @@ import { noCrash } from '../../lib/crash-point.ts';
 import { silentLog } from '../../lib/log.ts';
 import { systemRandom } from '../../lib/random.ts';
 import { type RunningKubelet, startKubelet } from './start.ts';
-
-// A machine that does much else at the same time is slow, not wrong.
-jest.setTimeout(60_000);
 
 const TALKER = new URL('./test-program/talker.mjs', import.meta.url).pathname;
 

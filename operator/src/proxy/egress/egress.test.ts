@@ -1,13 +1,11 @@
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ProxyAgent, request } from 'undici';
 import { bodyOf, createProxyBench, type ProxyBench, portOf, TOKEN, until } from '../testing/proxy-bench.ts';
 import { CERTIFICATE, KEY } from '../testing/self-signed.ts';
 import { allowanceOf, parseTarget } from './allowed-hosts.ts';
 import { reachOf } from './inner-addresses.ts';
-
-jest.setTimeout(60_000);
 
 let bench: ProxyBench;
 /** what names lead to, in this test's world */

@@ -1,9 +1,7 @@
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { answerOf, collect, request, user } from '../contract.test-suite.ts';
 import { type EmulatedModel, emulatedModel } from './emulated-model.ts';
 import { breakStream, sse, streamOf } from './proxy-stand-in.ts';
-
-jest.setTimeout(60_000);
 
 describe('a stream of the Messages API', () => {
   let setup: EmulatedModel;

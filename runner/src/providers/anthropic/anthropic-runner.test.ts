@@ -1,12 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../../testing/runner-process.ts';
 import { Running } from '../../testing/running.ts';
 import { type EmulatedModel, emulatedModel } from './emulated-model.ts';
 import { breakStream, refuseWith } from './proxy-stand-in.ts';
-
-jest.setTimeout(60_000);
 
 describe('a runner with the anthropic provider', () => {
   let setup: EmulatedModel;

@@ -1,14 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { AGENT } from '../../testing/cell.ts';
 import { answerOf, providerContract, request, user } from '../contract.test-suite.ts';
 import type { TranscriptMessage } from '../provider.ts';
 import { type EmulatedModel, emulatedModel, USAGE } from './emulated-model.ts';
 import { DEFAULT_MODEL } from './models.ts';
 import { refuseWith, sse, streamOf } from './proxy-stand-in.ts';
-
-jest.setTimeout(60_000);
 
 const brokenInput = streamOf(
   sse('message_start', { message: { model: 'm', usage: USAGE, content: [] } }),

@@ -7,12 +7,10 @@ import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { CERTIFICATE_NAME } from '@dovecote/proto';
-import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { selfSigned } from '../../container-service/certificate.ts';
 import { ToolBench } from '../../testing/tool-bench.ts';
 import { htmlToMarkdown } from './html-to-markdown.ts';
-
-jest.setTimeout(60_000);
 
 type Handler = (incoming: IncomingMessage, response: ServerResponse) => void;
 

@@ -1,5 +1,5 @@
 import { platform as proto } from '@dovecote/proto';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { eventually } from '../../testing/eventually.ts';
 import { freePort, MockPlatformFaults } from '../../testing/mock-platform-faults.ts';
 import { channel, handCaches } from '../../testing/objects.ts';
@@ -8,8 +8,6 @@ import { WebhookRelay } from '../../testing/webhook-relay.ts';
 import { BOT_TOKEN, SIGNING_SECRET, type SlackEmulator, startSlackEmulator } from './slack-emulator.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 const { SENT, NOT_SENT, UNKNOWABLE, TRY_LATER } = proto.SettleResponse_Verdict;
 
 describe('settling on Slack', () => {

@@ -1,5 +1,5 @@
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { StatusError } from '../../../lib/grpc.ts';
 import { eventually } from '../../testing/eventually.ts';
 import { freePort, MockPlatformFaults, type PlatformCall } from '../../testing/mock-platform-faults.ts';
@@ -12,8 +12,6 @@ import { BOT_NAME, BOT_TOKEN, GROUP, startTelegramEmulator } from './telegram-em
 import { parseUpdate } from './updates.ts';
 
 // Machines under load: what a test waits for comes, but not always within five seconds.
-jest.setTimeout(30_000);
-
 const SECRET = 'a-webhook_secret';
 
 /** What the emulator does not know: files, reactions, chat actions. By the mock, from the documentation. */
