@@ -108,7 +108,7 @@ export const Reason = {
   RuntimeRefused: 'RuntimeRefused',
   /** Ready=False, on Session: its AgentGroup has no credentials for its provider (see its CredentialsFound), so no Pod is started. */
   CredentialsMissing: 'CredentialsMissing',
-  /** Ready=False: the runner refuses its configuration, or the version of its files. */
+  /** Ready=False: the runner refuses its configuration, or the version of its files. Its Pod is removed; status.refused says when the next is tried. */
   RunnerRefused: 'RunnerRefused',
   /** Ready=False, Active=Unknown: the node of its Pod does not answer; no second Pod is started while the first may live. */
   NodeLost: 'NodeLost',

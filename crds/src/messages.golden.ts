@@ -667,6 +667,12 @@ export const refused: readonly RefusedCase[] = [
   ),
   status(
     'Session',
+    'a try before 1970',
+    { refused: { template: 'a', tries: 1, retryAt: '1969-12-31T23:59:59Z' } },
+    'status.refused.retryAt: Invalid value: "string": must be an RFC 3339 time after 1970',
+  ),
+  status(
+    'Session',
     'a phase that does not exist',
     { phase: 'Sleeping' },
     'status.phase: Unsupported value: "Sleeping": supported values: "Asleep", "Waking", "Awake", "Draining", "Suspended", "Failed"',
@@ -795,5 +801,6 @@ export const admitted: readonly AdmittedCase[] = [
     podUid: 'u',
     restarts: 1,
     lastExit: { reason: 'OOMKilled', message: 'm', exitCode: 137, at: '2026-01-01T00:00:00Z' },
+    refused: { template: 'a', tries: 1, retryAt: '2026-01-01T00:05:00Z' },
   }),
 ];

@@ -55,6 +55,14 @@ export const Session = kind('Session', 'sessions', {
       })
       .optional()
       .describe('How its last Pod ended, unless it was put to sleep.'),
+    refused: z
+      .object({
+        template: text(64, 1).describe('A hash of the Pod in which its runner refused to run. Another Pod is tried at once.'),
+        tries: z.int32().min(1).describe('How often such a Pod was tried.'),
+        retryAt: time().describe('When such a Pod is tried again.'),
+      })
+      .optional()
+      .describe('Why it has no Pod although it should be awake: its runner refuses to run in it.'),
   }),
 });
 export type Session = ResourceOf<typeof Session>;

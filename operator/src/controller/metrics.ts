@@ -7,7 +7,7 @@ export function createControllerMetrics(registry: Registry) {
     podsCreated: new Counter({ name: 'dovecote_controller_pods_created_total', help: 'Pods of sessions created.', registers }),
     podsDeleted: new Counter({
       name: 'dovecote_controller_pods_deleted_total',
-      help: 'Pods of sessions deleted, per cause: Asleep, Ended, Foreign, Deleted, Moved, Outdated.',
+      help: 'Pods of sessions deleted, per cause: Asleep, Ended, Foreign, Deleted, Moved, Outdated, Refused.',
       labelNames: ['because'],
       registers,
     }),

@@ -72,16 +72,74 @@ describe('a Pod that fails', () => {
     expect(await bench.events()).toMatchObject([{ type: 'Warning', reason: 'CrashLooping' }]);
   });
 
-  test.each([
-    { exitCode: 75, reason: 'DiskFull' },
-    { exitCode: 78, reason: 'RunnerRefused' },
-  ])('with exit code $exitCode is said to be $reason', async ({ exitCode, reason }) => {
+  test('with exit code 75 is said to be DiskFull', async () => {
     const name = await bench.awakeSession(agent);
-    const lastState = { terminated: { exitCode, reason: 'Error', message: 'why', startedAt: bench.time(), finishedAt: bench.time() } };
+    const lastState = { terminated: { exitCode: 75, reason: 'Error', message: 'why', startedAt: bench.time(), finishedAt: bench.time() } };
     await bench.kubelet(name, { state: { waiting: { reason: 'CrashLoopBackOff' } }, lastState, restartCount: 1 });
     const session = await bench.look(name);
-    expect(told(session)).toBe(`Ready=False/${reason} Active=False/${reason}`);
-    expect(session.status?.lastExit).toMatchObject({ reason, exitCode, message: expect.stringMatching(/: why$/) });
+    expect(told(session)).toBe('Ready=False/DiskFull Active=False/DiskFull');
+    expect(session.status?.lastExit).toMatchObject({ reason: 'DiskFull', exitCode: 75, message: expect.stringMatching(/: why$/) });
+  });
+
+  describe('because it refuses to', () => {
+    const refuses = async (name: string): Promise<void> => {
+      const terminated = { exitCode: 78, reason: 'Error', message: 'why', startedAt: bench.time(), finishedAt: bench.time() };
+      await bench.kubelet(name, { state: { terminated }, restartCount: 0 });
+      expect((await bench.mustPod(name)).metadata.deletionTimestamp).toBeDefined();
+      await bench.podGone(name);
+    };
+
+    test('loses its Pod, says why and what to do, and is tried again when that is due, over a restart of the controller too', async () => {
+      const name = await bench.awakeSession(agent);
+      await refuses(name);
+      const session = await bench.look(name);
+      expect(told(session)).toBe('Ready=False/RunnerRefused Active=False/RunnerRefused');
+      expect(session.status).toMatchObject({
+        lastExit: { reason: 'RunnerRefused', exitCode: 78, message: expect.stringMatching(/: why$/) },
+        refused: { tries: 1, retryAt: bench.time(300_000) },
+      });
+      expect(await bench.pod(name)).toBeUndefined();
+      bench.counting.takeWrites();
+      const closing = bench.controller?.close();
+      await bench.advance(30_000);
+      await closing;
+      await bench.start();
+      await bench.advance(250_000);
+      expect(bench.counting.takeWrites()).toEqual([]);
+      await bench.advance(11_000);
+      expect(await bench.pod(name)).toBeDefined();
+      await refuses(name);
+      expect((await bench.look(name)).status?.refused).toMatchObject({ tries: 2 });
+      expect(await bench.events()).toMatchObject([{ type: 'Warning', reason: 'RunnerRefused' }]);
+    });
+
+    test('is tried at once with another image, and forgets it when that runs', async () => {
+      const name = await bench.awakeSession(agent);
+      await refuses(name);
+      expect(await bench.pod(name)).toBeUndefined();
+      await bench.agentGroup('helper', { provider: { type: 'demo' }, instructions: 'No other Pod than before.' });
+      await bench.advance();
+      expect(await bench.pod(name)).toBeUndefined();
+      await bench.agentGroup('helper', { provider: { type: 'demo' }, image: 'localhost/another' });
+      await bench.advance();
+      expect(await bench.pod(name)).toBeDefined();
+      await bench.runs(name);
+      expect(told(await bench.look(name))).toContain('Ready=False/RunnerRefused');
+      await bench.advance(11_000);
+      expect(told(await bench.look(name))).toBe('Ready=True/Awake Active=True/Awake');
+      expect((await bench.look(name)).status).not.toHaveProperty('refused');
+    });
+
+    test('is tried at once when it was suspended and is no more', async () => {
+      const name = await bench.awakeSession(agent);
+      await refuses(name);
+      await bench.store.patch(sessions, name, { spec: { suspended: true } }, { fieldManager: 'test' });
+      await bench.advance();
+      expect((await bench.look(name)).status).not.toHaveProperty('refused');
+      await bench.store.patch(sessions, name, { spec: { suspended: false } }, { fieldManager: 'test' });
+      await bench.advance();
+      expect(await bench.pod(name)).toBeDefined();
+    });
   });
 
   test('because its image cannot be had says so', async () => {

@@ -24,13 +24,16 @@ export function observe(name: string, { sessions, pods, agentGroups, deliveryPod
   if (session === undefined) return undefined;
   const agentGroup = agentGroups.get(session.spec.agentGroupRef);
   const pod = pods.get(name);
+  const { refused } = session.status ?? {};
+  const compared = agentGroup !== undefined && (pod !== undefined || refused !== undefined);
+  const wanted = compared ? templateHashOf(buildPod(session, agentGroup, runtime, 0)) : undefined;
   return {
     session,
     agentGroup,
     pod,
     deliveryNodes: nodesOf(deliveryPods.byIndex(BY_SHARD, session.spec.shard)),
-    outdated:
-      pod !== undefined && agentGroup !== undefined && templateHashOf(pod) !== templateHashOf(buildPod(session, agentGroup, runtime, 0)),
+    outdated: pod !== undefined && wanted !== undefined && templateHashOf(pod) !== wanted,
+    stillRefused: refused !== undefined && refused.template === wanted,
     ownKernelRuntimes: runtime.ownKernelRuntimes,
     now: clock.now(),
   };

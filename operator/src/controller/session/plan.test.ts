@@ -68,6 +68,24 @@ const failed = (ageMs: number, restarts: number) =>
       ...container({ terminated: { exitCode: 1, reason: 'Error', startedAt: time(-ageMs - 5_000), finishedAt: time(-ageMs) } }),
     },
   });
+/** Its runner ended with 78, and `state` is what the kubelet says of the container since. */
+const refusing = (state: object, template = 'a', at = -100) => {
+  const terminated = { exitCode: 78, reason: 'Error', message: 'no such flag', startedAt: time(at - 500), finishedAt: time(at) };
+  const { metadata: made, ...rest } = pod({
+    status: { phase: 'Running', ...container(state, { lastState: { terminated }, restartCount: 1 }) },
+  });
+  return { ...rest, metadata: { ...made, annotations: { ...made.annotations, 'dovecote.dev/template-hash': template } } };
+};
+const refused = (dueMs: number) =>
+  session({
+    status: {
+      phase: 'Failed',
+      podUid: 'earlier',
+      lastExit: { reason: 'RunnerRefused', message: 'It refuses: no such flag', exitCode: 78, at: time(-60_000) },
+      refused: { template: 'a', tries: 1, retryAt: time(dueMs) },
+      conditions: [condition('Ready', 'False', 'RunnerRefused')],
+    },
+  });
 const finishedAgo = (ageMs: number) =>
   pod({
     status: {
@@ -338,6 +356,60 @@ const cases: readonly Case[] = [
     view: { is: 'unchanged' },
   },
   {
+    name: 'ends a Pod in which the runner refuses to run, instead of letting it be started for ever',
+    given: { pod: refusing({ waiting: { reason: 'CrashLoopBackOff' } }) },
+    action: { do: 'delete', because: 'Refused' },
+    view: { is: 'failed', reason: 'RunnerRefused' },
+  },
+  {
+    name: 'ends it when it should sleep, too, for that reason alone',
+    given: { session: asleep, pod: refusing({ waiting: { reason: 'CrashLoopBackOff' } }) },
+    action: { do: 'delete', because: 'Asleep' },
+    view: { is: 'unchanged' },
+  },
+  {
+    name: 'leaves a Pod alone whose runner runs after it refused once, and does not call it healthy yet',
+    given: { session: refused(-1_000), pod: refusing({ running: { startedAt: time(-500) } }) },
+    action: nothing,
+    view: { is: 'recovering' },
+  },
+  {
+    name: 'calls it healthy when it runs on',
+    given: { session: refused(-1_000), pod: refusing({ running: { startedAt: time(-10_000) } }, 'a', -11_000) },
+    action: nothing,
+    view: { is: 'awake' },
+  },
+  {
+    name: 'starts no other Pod of the same making before it is due, and says why and what to do',
+    given: { session: refused(240_000), stillRefused: true },
+    action: nothing,
+    view: {
+      is: 'failed',
+      reason: 'RunnerRefused',
+      message:
+        "It refuses: no such flag. It is started again as soon as its AgentGroup or the runner's image is another. With both as they are that " +
+        'is tried at 2026-01-01T12:04:00Z, or when you set spec.suspended of Session s and take it back.',
+    },
+  },
+  {
+    name: 'starts it when it is due',
+    given: { session: refused(0), stillRefused: true },
+    action: { do: 'create', restarts: 1 },
+    view: { is: 'unchanged' },
+  },
+  {
+    name: 'starts one of another making at once',
+    given: { session: refused(240_000), stillRefused: false },
+    action: { do: 'create', restarts: 1 },
+    view: { is: 'unchanged' },
+  },
+  {
+    name: 'names what is missing before what was refused',
+    given: { session: refused(240_000), stillRefused: true, agentGroup: undefined },
+    action: nothing,
+    view: { is: 'failed', reason: 'ReferenceMissing' },
+  },
+  {
     name: 'does not call a runner healthy that has only just been started again',
     given: { session: session({ status: { restarts: 1, conditions: [condition('Ready', 'False', 'OOMKilled')] } }), pod: running(9_000) },
     action: nothing,
@@ -371,6 +443,7 @@ describe('plan()', () => {
       pod: undefined,
       deliveryNodes: [],
       outdated: false,
+      stillRefused: false,
       ownKernelRuntimes: OWN_KERNEL_RUNTIMES,
       now: NOW,
       ...given,
@@ -381,12 +454,42 @@ describe('plan()', () => {
   });
 
   test('looks again whenever it is time that decides, and not that anything happens', () => {
-    const base = { session: session(), agentGroup: agentGroup(), deliveryNodes: [], outdated: false, ownKernelRuntimes: [], now: NOW };
+    const base = {
+      session: session(),
+      agentGroup: agentGroup(),
+      deliveryNodes: [],
+      outdated: false,
+      stillRefused: false,
+      ownKernelRuntimes: [],
+      now: NOW,
+    };
     expect(plan({ ...base, pod: pod() }).resyncMs).toBe(2_000);
     expect(plan({ ...base, pod: failed(3_000, 3) }).resyncMs).toBe(1_000);
     expect(plan({ ...base, pod: ending(60, 1_000) }).resyncMs).toBe(1_000);
     expect(plan({ ...base, session: asleep, pod: ending(60, 1_000) }).resyncMs).toBe(4_000);
     expect(plan({ ...base, pod: running() }).resyncMs).toBeUndefined();
     expect(plan({ ...base, session: asleep, pod: undefined }).resyncMs).toBeUndefined();
+    expect(plan({ ...base, session: refused(240_000), stillRefused: true, pod: undefined }).resyncMs).toBe(240_000);
+  });
+
+  test('waits twice as long each time that the same Pod is refused, an hour at most, and anew for another', () => {
+    const of = (status: object | undefined, template = 'a'): Plan['refused'] =>
+      plan({
+        session: session(status && { status: { refused: status } }),
+        agentGroup: agentGroup(),
+        deliveryNodes: [],
+        outdated: false,
+        stillRefused: true,
+        ownKernelRuntimes: [],
+        now: NOW,
+        pod: refusing({ waiting: { reason: 'CrashLoopBackOff' } }, template),
+      }).refused;
+    const minutes = (count: number) => time(count * 60_000);
+    expect(of(undefined)).toEqual({ template: 'a', tries: 1, retryAt: minutes(5) });
+    expect(of({ template: 'a', tries: 1, retryAt: time(-1_000) })).toEqual({ template: 'a', tries: 2, retryAt: minutes(10) });
+    expect(of({ template: 'a', tries: 40, retryAt: time(-1_000) })).toEqual({ template: 'a', tries: 41, retryAt: minutes(60) });
+    expect(of({ template: 'b', tries: 40, retryAt: minutes(3) })).toEqual({ template: 'a', tries: 1, retryAt: minutes(5) });
+    // The same Pod, looked at once more before it is gone.
+    expect(of({ template: 'a', tries: 2, retryAt: minutes(9) })).toEqual({ template: 'a', tries: 2, retryAt: minutes(9) });
   });
 });

@@ -4,6 +4,7 @@ import { findCondition } from '../../kube/conditions.ts';
 import type { Pod } from '../../kube/resource-types.ts';
 import { type Backoff, backoffMs } from '../../lib/backoff.ts';
 import { type Exit, ExitCode } from './exit.ts';
+import { templateHashOf } from './pod.ts';
 import { earlierPodsOf, type PodState, podStateOf } from './pod-state.ts';
 import { storageReport } from './storage.ts';
 
@@ -17,6 +18,8 @@ export interface Observed {
   readonly ownKernelRuntimes: readonly string[];
   /** Whether a Pod made now would be another than the one that is there. */
   readonly outdated: boolean;
+  /** Whether a Pod made now would be one in which its runner has refused to run. */
+  readonly stillRefused: boolean;
   /** ms since 1970 */
   readonly now: number;
 }
@@ -25,7 +28,7 @@ export type PodAction =
   | { readonly do: 'nothing' }
   /** `restarts`: Pods of this wakefulness that ended before it. */
   | { readonly do: 'create'; readonly restarts: number }
-  | { readonly do: 'delete'; readonly because: 'Asleep' | 'Ended' | 'Foreign' | 'Deleted' | 'Moved' | 'Outdated' };
+  | { readonly do: 'delete'; readonly because: 'Asleep' | 'Ended' | 'Foreign' | 'Deleted' | 'Moved' | 'Outdated' | 'Refused' };
 
 /** Where the session is after this pass; `status` puts it into words. */
 export type View =
@@ -41,11 +44,15 @@ export type View =
   | { readonly is: 'lost'; readonly message: string }
   | { readonly is: 'failed'; readonly reason: string; readonly message: string };
 
+type Refused = NonNullable<NonNullable<Session['status']>['refused']>;
+
 export interface Plan {
   readonly action: PodAction;
   readonly view: View;
   /** How the last runner ended, when this pass learned of it from the Pod as a whole. */
   readonly exit?: Exit;
+  /** What its runner refused, when this pass learned of it. */
+  readonly refused?: Refused;
   /** Look again after this many ms even if nothing is heard. */
   readonly resyncMs?: number;
 }
@@ -65,6 +72,8 @@ const LONG_RUN_MS = 600_000;
 /** Slow check while nothing is heard. */
 const PATIENCE_MS = 10_000;
 const REPLACE: Backoff = { baseMs: 1_000, maxMs: 60_000 };
+/** Nothing that was changed is seen, and yet something may have been: an image behind the same tag, a file of the cell. */
+const REFUSED: Backoff = { baseMs: 300_000, maxMs: 3_600_000 };
 /** The same for every replacement: plan must be repeatable, and Pods of one session have nobody to collide with. */
 const NO_JITTER = { fraction: () => 1, id: () => '' };
 
@@ -107,6 +116,9 @@ function planAwake(observed: Observed, state: PodState): Plan {
     case 'absent': {
       const blocker = blockerOf(observed);
       if (blocker !== undefined) return { action: NOTHING, ...blocker };
+      const { refused } = observed.session.status ?? {};
+      const waitMs = refused === undefined || !observed.stillRefused ? 0 : Date.parse(refused.retryAt) - observed.now;
+      if (refused !== undefined && waitMs > 0) return { action: NOTHING, view: refusedView(observed.session, refused), resyncMs: waitMs };
       return { action: { do: 'create', restarts: replacedSoFar(observed.session) }, view: UNCHANGED, resyncMs: QUIET_WAKE_MS };
     }
     case 'foreign':
@@ -117,6 +129,8 @@ function planAwake(observed: Observed, state: PodState): Plan {
       return { action: NOTHING, view: { is: 'waking', message: 'It waits for its former Pod to end.' }, resyncMs: PATIENCE_MS };
     case 'ended':
       return planEnded(observed, state);
+    case 'refused':
+      return planRefused(observed, state.exit);
     case 'starting':
       return isElsewhere(observed) ? MOVE : planStarting(observed, state);
     case 'running':
@@ -155,6 +169,33 @@ function planEnded({ pod }: Observed, { exit, ageMs, ranMs }: Extract<PodState, 
   return { action, view: { is: 'failed', reason, message: exit.message }, exit, resyncMs };
 }
 
+/** Its Pod goes, or the kubelet would start the runner again for ever: the next one is made when it would be another, or is due. */
+function planRefused({ session, pod, now }: Observed, exit: Exit): Plan {
+  const template = (pod && templateHashOf(pod)) ?? 'unknown';
+  const before = session.status?.refused;
+  const known = before?.template === template ? before : undefined;
+  const tries = (known?.tries ?? 0) + 1;
+  const refused =
+    known !== undefined && Date.parse(known.retryAt) > now
+      ? known // the Pod that it is about, as it was not tried again since
+      : { template, tries, retryAt: wholeSeconds(now + backoffMs(tries, REFUSED, NO_JITTER)) };
+  const action: PodAction = { do: 'delete', because: 'Refused' };
+  return { action, view: refusedView(session, refused, exit.message), exit, refused, resyncMs: PATIENCE_MS };
+}
+
+function refusedView(
+  { metadata, status }: Session,
+  { retryAt }: Refused,
+  said = status?.lastExit?.message ?? 'The runner refuses to run',
+): View {
+  const message =
+    `${said.replace(/[. ]+$/, '')}. It is started again as soon as its AgentGroup or the runner's image is another. With both as they are that is tried at ` +
+    `${retryAt}, or when you set spec.suspended of Session ${metadata.name} and take it back.`;
+  return { is: 'failed', reason: Reason.RunnerRefused, message };
+}
+
+const wholeSeconds = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+
 function planStarting({ session, outdated }: Observed, { ageMs, trouble, crashed }: Extract<PodState, { is: 'starting' }>): Plan {
   // A scheduler that has not yet seen the Pod of delivery calls the first attempt unschedulable.
   if (trouble !== undefined && (trouble.reason !== Reason.Unschedulable || ageMs >= QUIET_WAKE_MS)) {
@@ -171,7 +212,8 @@ function planStarting({ session, outdated }: Observed, { ageMs, trouble, crashed
 }
 
 function planRunning(session: Session, ranMs: number): Plan {
-  const fell = session.status?.restarts !== undefined && session.status.restarts > 0;
+  const { restarts = 0, refused } = session.status ?? {};
+  const fell = restarts > 0 || refused !== undefined;
   const ready = findCondition(session.status?.conditions, ConditionType.Ready);
   if (fell && ready?.status === 'False' && ranMs < SETTLED_MS) {
     return { action: NOTHING, view: { is: 'recovering' }, resyncMs: SETTLED_MS - ranMs };

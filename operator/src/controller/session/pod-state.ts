@@ -2,7 +2,7 @@
 import { Reason } from '@dovecote/crds';
 import type { Pod } from '../../kube/resource-types.ts';
 import { Annotation } from '../labels.ts';
-import { clip, type Exit, exitOf, memoryLimitOf, podExitOf } from './exit.ts';
+import { clip, type Exit, ExitCode, exitOf, memoryLimitOf, podExitOf } from './exit.ts';
 
 /** Why a Pod does not run although it should, as a reason of a condition. */
 export interface Trouble {
@@ -20,6 +20,8 @@ export type PodState =
   | { readonly is: 'ending'; readonly sinceMs: number; readonly lateMs: number; readonly node: string | undefined }
   /** Over: nothing of it runs any more. `ageMs`: since then; `ranMs`: how long its runner had run. */
   | { readonly is: 'ended'; readonly exit: Exit; readonly ageMs: number; readonly ranMs: number }
+  /** Its runner said that it cannot run in this Pod: starting it there again changes nothing. */
+  | { readonly is: 'refused'; readonly exit: Exit }
   /** Not running (yet). `crashed`: it ran, fell, and the next start waits. */
   | { readonly is: 'starting'; readonly ageMs: number; readonly trouble?: Trouble; readonly crashed: boolean }
   | { readonly is: 'running'; readonly ranMs: number }
@@ -52,10 +54,12 @@ export function podStateOf(pod: Pod | undefined, sessionUid: string, now: number
     return { is: 'ending', sinceMs: lateMs + (metadata.deletionGracePeriodSeconds ?? 0) * 1_000, lateMs, node };
   }
   const ageMs = now - Date.parse(metadata.creationTimestamp);
+  const container = status?.containerStatuses?.[0];
   const exit = podExitOf(pod, now);
+  const last = exit ?? (container?.state?.running === undefined ? lastExitIn(pod, now) : undefined);
+  if (last?.exitCode === ExitCode.refused) return { is: 'refused', exit: last };
   if (exit !== undefined) return { is: 'ended', exit, ageMs: now - Date.parse(exit.at), ranMs: ranMsOf(pod) };
   if (status?.phase === 'Unknown' || nodeIsSilent(pod)) return { is: 'lost', node };
-  const container = status?.containerStatuses?.[0];
   if (container?.state?.running !== undefined) {
     return { is: 'running', ranMs: now - Date.parse(container.state.running.startedAt ?? metadata.creationTimestamp) };
   }
@@ -90,7 +94,7 @@ function crashTrouble(pod: Pod): Trouble {
   if (ended === undefined)
     return { reason: Reason.CrashLooping, message: 'The runner ends each time it is started; the next start waits.' };
   const exit = exitOf(ended, memoryLimitOf(pod));
-  const known: readonly string[] = [Reason.OOMKilled, Reason.DiskFull, Reason.RunnerRefused];
+  const known: readonly string[] = [Reason.OOMKilled, Reason.DiskFull];
   return known.includes(exit.reason)
     ? { reason: exit.reason, message: exit.message }
     : { reason: Reason.CrashLooping, message: `${exit.message}. It fails each time it is started; the next start waits.` };

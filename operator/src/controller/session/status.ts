@@ -17,13 +17,19 @@ const BLOCKERS: ReadonlySet<string> = new Set([
 ]);
 
 /** undefined: it stays as it is. `pod` is the Pod after the plan was carried out. */
-export function statusOf({ session, now }: Observed, { view, exit }: Plan, pod: Observed['pod']): SessionStatus | undefined {
+export function statusOf(
+  { session, now }: Observed,
+  { view, exit, refused: learned }: Plan,
+  pod: Observed['pod'],
+): SessionStatus | undefined {
   if (view.is === 'unchanged') return undefined;
   const before = session.status;
   const rests = view.is === 'asleep' || view.is === 'suspended';
   const own = pod?.metadata.ownerReferences?.some(({ uid }) => uid === session.metadata.uid) ? pod : undefined;
   const lastExit = rests ? undefined : latest(exit, lastExitIn(own, now), before?.lastExit);
   const restarts = rests ? 0 : own === undefined ? (before?.restarts ?? 0) : restartsOf(own);
+  // A runner that works refuses nothing any more; until that is sure, how often it refused is not forgotten.
+  const refused = rests || view.is === 'awake' ? undefined : (learned ?? before?.refused);
   const podUid = rests ? undefined : (own?.metadata.uid ?? before?.podUid);
   return withConditions(
     {
@@ -31,6 +37,7 @@ export function statusOf({ session, now }: Observed, { view, exit }: Plan, pod: 
       ...(podUid !== undefined && { podName: session.metadata.name, podUid }),
       ...(restarts > 0 && { restarts }),
       ...(lastExit !== undefined && { lastExit }),
+      ...(refused !== undefined && { refused }),
     },
     conditionsOf(session, view),
     { before, generation: session.metadata.generation, now },

@@ -12,6 +12,7 @@ export interface TellerDeps {
 /** Reasons of Ready=False for which no Pod is started until a person does something. */
 const BLOCKED: ReadonlyMap<string, string> = new Map([
   [Reason.CredentialsMissing, 'this agent has no key for its model'],
+  [Reason.RunnerRefused, 'the program of this agent refuses to start'],
   [Reason.RuntimeRefused, 'this agent is set up for a runtime that cannot be used'],
 ]);
 

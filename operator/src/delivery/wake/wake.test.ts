@@ -100,6 +100,30 @@ describe('waking', () => {
   });
 });
 
+describe('a Pod that cannot be had', () => {
+  test.each([
+    ['CredentialsMissing', 'has no key for its model'],
+    ['RunnerRefused', 'the program of this agent refuses to start'],
+  ])('because of %s is told to whoever waits, once, however often it is tried', async (reason, sentence) => {
+    bench = await createBench({ controller: false });
+    await bench.agent('helper');
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    await until(async () => (await bench.session(session))?.spec.awake === true);
+    const says = async (message: string): Promise<void> => {
+      const ready = { type: 'Ready', status: 'False' as const, reason, message, lastTransitionTime: '2026-01-01T00:00:00Z' };
+      const written = { phase: 'Failed' as const, conditions: [ready] };
+      await bench.store.applyStatus(sessions, session, written, { fieldManager: 'scripted-controller' });
+    };
+    await says('tried at noon');
+    await until(() => bench.delivered.length === 1, 'the notice');
+    expect(texts()).toEqual([expect.stringContaining(sentence)]);
+    await says('tried at one');
+    bench.runner(session);
+    await until(() => texts().some((text) => String(text).startsWith('echo')), 'the answer');
+    expect(bench.delivered).toHaveLength(2);
+  });
+});
+
 describe('sleeping', () => {
   test('a session that is idle drains, sleeps, and answers the next message', async () => {
     bench = await createBench();

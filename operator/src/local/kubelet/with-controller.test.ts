@@ -113,9 +113,12 @@ describe('controller and kubelet together', () => {
       type: 'Ready',
       status: 'False',
       reason: 'RunnerRefused',
-      message: 'The runner refuses its configuration or the version of its files: last words',
+      message: expect.stringContaining('The runner refuses its configuration or the version of its files: last words. It is started again'),
     });
     expect(failed.status?.lastExit).toMatchObject({ reason: 'RunnerRefused', exitCode: 78 });
+    for (const deadline = Date.now() + 45_000; (await store.get(pods, 's')) !== undefined && Date.now() < deadline; )
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(await store.get(pods, 's')).toBeUndefined(); // and its runner is not started for ever
   });
 
   test('bring a runner back that was killed, and count it', async () => {
