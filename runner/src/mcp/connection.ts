@@ -31,6 +31,8 @@ const LIMITS: ConnectionLimits = { startMs: 60_000, pingMs: 10_000 };
 /** One call, however much progress it reports. */
 const MAX_CALL_MS = 3_600_000;
 const GOODBYE_MS = 1_000;
+/** A request that nobody waits for any more gets so much longer before its connection is taken back. */
+const SILENCE_MARGIN_MS = 5_000;
 const LIST_WAIT_MS = 2_000;
 /** A server that announces change upon change is listed no more often, ms. */
 const LIST_PAUSE_MS = 1_000;
@@ -298,6 +300,7 @@ export class Connection {
       url: `${reach.proxy.url}/mcp/${server.name}`,
       tokenFile: reach.proxy.tokenFile,
       clock,
+      silenceMs: Math.max(server.timeoutMs, this.#limits.startMs) + SILENCE_MARGIN_MS,
       onFlood: (clause) => this.#finish(`was given up because it ${clause}`),
     });
   }

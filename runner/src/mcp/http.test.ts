@@ -14,9 +14,9 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-async function house(): Promise<{ it: TestServers; proxy: ScriptedProxy }> {
+async function house(deps: ConstructorParameters<typeof TestServers>[0] = {}): Promise<{ it: TestServers; proxy: ScriptedProxy }> {
   const proxy = await startScriptedProxy('pod-token');
-  const it = new TestServers({}, proxy);
+  const it = new TestServers(deps, proxy);
   closing.push(
     () => proxy.close(),
     () => it.close(),
@@ -49,6 +49,21 @@ function scriptedHttp(
     else if (method === 'tools/call') onCall(response, id);
     else response.writeHead(202).end();
   };
+}
+
+function tell(response: ServerResponse, id: number, text: string): void {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text }] } }));
+}
+
+/** From now on the built-in fetch breaks off whoever is silent for a moment, as it does by itself after five minutes. */
+function hastyBuiltIn(): void {
+  const patient = globalThis.fetch;
+  globalThis.fetch = (target, init) =>
+    patient(target, { ...init, signal: AbortSignal.any([AbortSignal.timeout(500), ...(init?.signal ? [init.signal] : [])]) });
+  closing.push(async () => {
+    globalThis.fetch = patient;
+  });
 }
 
 describe('a server behind the proxy', () => {
@@ -159,6 +174,30 @@ describe('a server behind the proxy', () => {
     closing.push(() => it.close());
     await it.apply(remote('remote'));
     expect(it.servers.missing).toEqual(['The MCP server remote needs the proxy, which this runner was not given.']);
+  });
+
+  test('may be silent for as long as its timeout says, whatever the client that is built in would allow', async () => {
+    const { it, proxy } = await house();
+    hastyBuiltIn();
+    const late = scriptedHttp((response, id) => void setTimeout(() => tell(response, id, 'at last'), 2_500));
+    proxy.targets.set('slow', late);
+    await it.apply(remote('slow'));
+    expect(await it.use('mcp__slow__try')).toEqual({ text: 'at last', isError: false });
+  });
+
+  test('that never answers loses the call by its timeout, and then the connection', async () => {
+    const { it, proxy } = await house({ limits: { startMs: 3_000, pingMs: 10_000 } });
+    let gone = false;
+    const mute = scriptedHttp((response) => {
+      response.once('close', () => {
+        gone = true;
+      });
+    });
+    proxy.targets.set('mute', mute);
+    await it.apply(remote('mute', { timeoutMs: 300 }));
+    expect((await it.use('mcp__mute__try')).text).toContain('did not answer in time');
+    await until('its connection is taken back', () => gone, PATIENCE_MS);
+    expect(it.names).toEqual(['mcp__mute__try']); // it answers pings: it is still there
   });
 
   test.each([
