@@ -94,7 +94,7 @@ export class LocalMode {
   async start(flags: readonly string[] = []): Promise<void> {
     this.#output = '';
     const own = ['--manifests', this.manifests, '--state', this.state, '--port', '0', '--output', 'json'];
-    const child = spawn(NODE, [PROGRAM, 'local', ...own, ...(this.#options.flags ?? []), ...flags], {
+    const child = spawn(NODE, [PROGRAM, 'local', ...own, ...withLittleReserve([...(this.#options.flags ?? []), ...flags])], {
       env: { PATH: process.env['PATH'] ?? '', HOME: this.folder, ...this.#options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -223,6 +223,13 @@ export class LocalChat extends WebChat {
   override session(): Promise<string> {
     return until(`chat ${this.chat} has a session`, () => this.#house.files.find(this.scope));
   }
+}
+
+/** The reserve of a shard is 64 MiB, written and synced: a house that lives for seconds gets by with one. */
+function withLittleReserve(flags: readonly string[]): string[] {
+  const at = flags.lastIndexOf('--limits');
+  const limits = (at < 0 ? {} : JSON.parse(flags[at + 1] ?? '{}')) as { readonly delivery?: object };
+  return [...flags, '--limits', JSON.stringify({ ...limits, delivery: { reserveBytes: 2 ** 20, ...limits.delivery } })];
 }
 
 function gone(child: ChildProcess): boolean {

@@ -1,5 +1,6 @@
 /** `dovecote`: one program, a role or a command per process. The only place that reads flags, the environment and the terminal. */
 import { randomUUID } from 'node:crypto';
+import { enableCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +26,8 @@ if (major < 24) {
 const write = (text: string): void => void process.stdout.write(text);
 const here = dirname(fileURLToPath(import.meta.url));
 const bundled = import.meta.url.endsWith('.mjs');
+// Half of a start is compiling: what one process compiled, the next one reads. Does nothing where the folder cannot be written.
+if (bundled) enableCompileCache({ directory: join(here, '.compiled'), portable: true });
 /** The runner as a child process: beside this bundle, or from source. */
 const runnerProgram = [process.execPath, bundled ? join(here, '../runner/main.mjs') : join(here, '../../runner/src/main.ts')];
 /** Roles and their libraries are loaded by the command that needs them: a command line that only asks starts in a blink. */

@@ -2,6 +2,8 @@
  * Hop 7: the process inside a session Pod. Reads inbound.db, runs turns, writes outbound.db. Started by the Pod builder, or
  * by `dovecote local` as a child process.
  */
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { ConfigurationError, EXIT } from './lifecycle/exit.ts';
 import { type Options, parseOptions } from './lifecycle/options.ts';
 
@@ -19,6 +21,8 @@ async function main(): Promise<number> {
   }
   const terminate = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => terminate.abort());
+  // Of the bundle, what one process compiled the next one reads. Does nothing where the folder cannot be written, as in a Pod.
+  if (import.meta.url.endsWith('.mjs')) enableCompileCache({ directory: join(import.meta.dirname, '.compiled'), portable: true });
   // Loaded only now: native modules crash on a Node that is too old, instead of saying so.
   const { start } = await import('./lifecycle/start.ts');
   const code = await start(options, { terminate: terminate.signal }, process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin');
