@@ -27,7 +27,7 @@ const write = (text: string): void => void process.stdout.write(text);
 const here = dirname(fileURLToPath(import.meta.url));
 const bundled = import.meta.url.endsWith('.mjs');
 // Half of a start is compiling: what one process compiled, the next one reads. Does nothing where the folder cannot be written.
-if (bundled) enableCompileCache({ directory: join(here, '.compiled'), portable: true });
+if (bundled) enableCompileCache(join(here, '.compiled'));
 /** The runner as a child process: beside this bundle, or from source. */
 const runnerProgram = [process.execPath, bundled ? join(here, '../runner/main.mjs') : join(here, '../../runner/src/main.ts')];
 /** Roles and their libraries are loaded by the command that needs them: a command line that only asks starts in a blink. */

@@ -22,7 +22,7 @@ async function main(): Promise<number> {
   const terminate = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => terminate.abort());
   // Of the bundle, what one process compiled the next one reads. Does nothing where the folder cannot be written, as in a Pod.
-  if (import.meta.url.endsWith('.mjs')) enableCompileCache({ directory: join(import.meta.dirname, '.compiled'), portable: true });
+  if (import.meta.url.endsWith('.mjs')) enableCompileCache(join(import.meta.dirname, '.compiled'));
   // Loaded only now: native modules crash on a Node that is too old, instead of saying so.
   const { start } = await import('./lifecycle/start.ts');
   const code = await start(options, { terminate: terminate.signal }, process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin');
