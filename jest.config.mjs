@@ -9,7 +9,8 @@ export default {
   transformIgnorePatterns: ['/node_modules/'],
   // For a machine that does much else beside: only a test that hangs ends here, a slow one does not.
   testTimeout: 180_000,
-  maxWorkers: 2,
+  // More than the cores of a small machine: much of what they do is to wait for other processes and for the disk.
+  maxWorkers: 4,
   // Set by hack/test.ts, which needs each test's outcome.
   reporters: ['default', ...(process.env.DOVECOTE_TEST_RECORD ? ['<rootDir>/hack/record-reporter.mjs'] : [])],
 };

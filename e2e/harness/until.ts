@@ -5,7 +5,7 @@ export async function until<T>(
   timeoutMs = 60_000,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
-  for (let pause = 10; ; pause = Math.min(pause * 1.5, 250)) {
+  for (let pause = 10; ; pause = Math.min(pause * 1.5, 100)) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
     if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
