@@ -81,7 +81,18 @@ function wholeTime(time: string | undefined, now = 0): string {
 
 function lastLine(text: string | undefined): string | undefined {
   const line = text?.trimEnd().split('\n').at(-1)?.trim();
-  return line === undefined || line === '' ? undefined : clip(line, 300);
+  return line === undefined || line === '' ? undefined : clip(inWords(line), 300);
+}
+
+/** A runner's last line is most often a log record: of that the sentences, not the stack. */
+function inWords(line: string): string {
+  try {
+    const { msg, err } = JSON.parse(line) as { readonly msg?: unknown; readonly err?: { readonly message?: unknown } };
+    const words = [msg, err?.message].filter((part) => typeof part === 'string');
+    return words.length === 0 ? line : words.join(': ');
+  } catch {
+    return line; // no record, or one that was cut off
+  }
 }
 
 export function clip(text: string, max: number): string {

@@ -356,8 +356,14 @@ const cases: readonly Case[] = [
     view: { is: 'unchanged' },
   },
   {
-    name: 'ends a Pod in which the runner refuses to run, instead of letting it be started for ever',
+    name: 'first writes down that a runner refuses to run',
     given: { pod: refusing({ waiting: { reason: 'CrashLoopBackOff' } }) },
+    action: nothing,
+    view: { is: 'failed', reason: 'RunnerRefused' },
+  },
+  {
+    name: 'then ends its Pod, instead of letting it be started there for ever',
+    given: { session: refused(240_000), pod: refusing({ waiting: { reason: 'CrashLoopBackOff' } }) },
     action: { do: 'delete', because: 'Refused' },
     view: { is: 'failed', reason: 'RunnerRefused' },
   },

@@ -175,12 +175,12 @@ function planRefused({ session, pod, now }: Observed, exit: Exit): Plan {
   const before = session.status?.refused;
   const known = before?.template === template ? before : undefined;
   const tries = (known?.tries ?? 0) + 1;
-  const refused =
-    known !== undefined && Date.parse(known.retryAt) > now
-      ? known // the Pod that it is about, as it was not tried again since
-      : { template, tries, retryAt: wholeSeconds(now + backoffMs(tries, REFUSED, NO_JITTER)) };
-  const action: PodAction = { do: 'delete', because: 'Refused' };
-  return { action, view: refusedView(session, refused, exit.message), exit, refused, resyncMs: PATIENCE_MS };
+  // Before it is due no other Pod like it is made: the status is about this one. Only then it goes, or one that could not be
+  // written would let the next be made at once.
+  const written = known !== undefined && Date.parse(known.retryAt) > now;
+  const refused = written ? known : { template, tries, retryAt: wholeSeconds(now + backoffMs(tries, REFUSED, NO_JITTER)) };
+  const action: PodAction = written ? { do: 'delete', because: 'Refused' } : NOTHING;
+  return { action, view: refusedView(session, refused, exit.message), exit, refused, resyncMs: written ? PATIENCE_MS : 0 };
 }
 
 function refusedView(

@@ -86,6 +86,13 @@ describe('exitOf()', () => {
     { ended: { exitCode: 0, reason: 'Completed' }, reason: 'Completed', message: /finished/ },
     { ended: { exitCode: 75 }, reason: 'DiskFull', message: /disk is full$/ },
     { ended: { exitCode: 78, message: 'a\nb\n\n' }, reason: 'RunnerRefused', message: /: b$/ },
+    {
+      ended: { exitCode: 78, message: 'a\n{"level":60,"err":{"message":"version 9","stack":"at x"},"msg":"too new"}\n' },
+      reason: 'RunnerRefused',
+      message: /files: too new: version 9$/,
+    },
+    { ended: { exitCode: 78, message: '{"level":60,"err":{"mess' }, reason: 'RunnerRefused', message: /: {"level":60,"err":{"mess$/ },
+    { ended: { exitCode: 78, message: 'null' }, reason: 'RunnerRefused', message: /: null$/ },
     { ended: { exitCode: 137 }, reason: 'Killed', message: /was killed$/ },
     { ended: { exitCode: 139 }, reason: 'Crashed', message: /exit code 139$/ },
   ])('$ended is $reason', ({ ended, reason, message }) => {
