@@ -1,22 +1,28 @@
 /** The proxy on a cluster: real tokens, real Secrets, a real Pod on the other side. */
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { ModelEmulator } from '../../emulators/model.ts';
 import { conditionOf, execute, fact, get, kubectl, list, NAMESPACE, untilCondition } from '../../harness/cluster.ts';
 import { agentGroup, clusterVerifies, type Scenario, sessionOf, untilAwake } from '../../harness/cluster-scenario.ts';
 
 import { type End, letsThrough, type Policy } from '../../harness/network-policy.ts';
+import { signedAnew, type TokenClaims, tokenKey } from '../../harness/signed-token.ts';
 import { until } from '../../harness/until.ts';
 
-/** A server beside the cluster that notes what reaches it. */
+/** A server beside the cluster that notes what reaches it. What it says of /endless has no end. */
 async function outside(scenario: Scenario): Promise<{ readonly authority: string; readonly seen: IncomingHttpHeaders[] }> {
   const seen: IncomingHttpHeaders[] = [];
   const server = createServer((incoming, response) => {
     seen.push(incoming.headers);
     incoming.resume();
     response.writeHead(200, { 'content-type': 'application/json' });
-    response.end('{"from":"outside"}');
+    if (incoming.url !== '/endless') response.end('{"from":"outside"}');
+    else {
+      const more = setInterval(() => response.write('more'), 100);
+      response.once('close', () => clearInterval(more));
+    }
   });
   const host = fact('HOST_IP');
   await new Promise<void>((resolve) => server.listen(0, host, resolve));
@@ -37,6 +43,10 @@ async function awakePod(scenario: Scenario, agent: string) {
     (await kubectl('exec', name, '--', 'sh', '-c', `(${command}) 2>&1; true`)).trim();
   return { name, inside };
 }
+
+const asPod = (claims: TokenClaims, pod: TokenClaims['kubernetes.io']['pod']): Partial<TokenClaims> => ({
+  'kubernetes.io': { ...claims['kubernetes.io'], pod },
+});
 
 const PROXY = 'http://dovecote-proxy:8082';
 const TOKEN = '$(cat /var/run/dovecote/tokens/proxy)';
@@ -105,6 +115,45 @@ clusterVerifies(
   },
   240_000,
 );
+
+const key = tokenKey();
+if (key === undefined) test.skip('tokens are signed where the key of the cluster can be read [sec/no-keys-in-pod]', () => {});
+else {
+  clusterVerifies(
+    'sec/no-keys-in-pod',
+    "a Pod's own token opens the proxy until it expires and closes behind it what it opened; with another audience, Pod or signature it opens nothing",
+    async (scenario) => {
+      const { authority } = await outside(scenario);
+      const agent = scenario.name('agent');
+      await scenario.agent({ egress: { allowedHosts: [authority] } }, agent);
+      const { name, inside } = await awakePod(scenario, agent);
+      const own = await inside('cat /var/run/dovecote/tokens/proxy');
+      const status = (token: string) => inside(`curl ${STATUS} -H "authorization: Bearer ${token}" ${PROXY}/anthropic/v1/models`);
+      const through = (token: string, path: string) =>
+        inside(
+          `curl -s --max-time 60 -o /dev/null -w '%{http_code} %{time_total} ' -x "http://session:${token}@dovecote-proxy:8082" http://${authority}/${path}; echo $?`,
+        );
+      const now = Math.floor(Date.now() / 1_000);
+      expect(await status(signedAnew(own, () => ({ exp: now + 600 }), key))).toBe('403'); // signed by us it counts as the kubelet's does
+      // The API server allows clocks to differ by a minute.
+      const expired = signedAnew(own, () => ({ iat: now - 3_720, nbf: now - 3_720, exp: now - 120 }), key);
+      expect([await status(expired), await through(expired, '')]).toEqual(['401', expect.stringMatching(/^407 /)]);
+      const { privateKey: stranger } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      for (const [what, token] of [
+        ['another audience', signedAnew(own, () => ({ aud: ['dovecote-delivery'] }), key)],
+        ['a Pod of this name that was another', signedAnew(own, (claims) => asPod(claims, { name, uid: randomUUID() }), key)],
+        ['a Pod that does not exist', signedAnew(own, (claims) => asPod(claims, { name: 'nobody', uid: randomUUID() }), key)],
+        ['another signature', signedAnew(own, () => ({}), stranger)],
+      ] as const)
+        expect([what, await status(token)]).toEqual([what, '401']);
+
+      const short = signedAnew(own, () => ({ exp: Math.floor(Date.now() / 1_000) + 5 }), key);
+      const [code, seconds, exit] = (await through(short, 'endless')).split(' ');
+      expect([code, Number(seconds) < 30, exit]).toEqual(['200', true, expect.stringMatching(/^(18|56)$/)]); // cut, not ended
+      expect(await through(own, '')).toMatch(/^200 /);
+    },
+  );
+}
 
 clusterVerifies(
   'sec/egress',
