@@ -11,7 +11,9 @@ import { execInSession } from './cli/exec.ts';
 import { getFile, listFiles, putFile } from './cli/files.ts';
 import { explain, listDeadLetters, listDrops, listSessions, listUsage, type Output, retryDeadLetter } from './cli/inspect.ts';
 import { mcpInSession } from './cli/mcp.ts';
+import { dnsPeers, jsonObject, jsonObjects, keyValue, seconds, wholeNumber } from './flag-values.ts';
 import { toError } from './lib/errors.ts';
+import type { LocalOptions } from './local/start.ts';
 import type { ControllerFlags, DeliveryFlags, GatewayFlags, ProxyFlags, RoleFlags } from './roles/flags.ts';
 import { endSignal, firstAbort, foundation } from './roles/foundation.ts';
 
@@ -57,12 +59,14 @@ role('controller', 'turns custom resources into Pods, status and policies (leade
   .requiredOption('--runner-image <image>', 'image of session Pods')
   .option('--runner-image-pull-policy <policy>', 'Always, IfNotPresent or Never', 'IfNotPresent')
   .option('--runner-image-pull-secrets <names>', 'of session Pods, separated by commas', '')
-  .option('--runner-resources <json>', 'requests and limits of session Pods', '{}')
+  .option('--runner-resources <json>', 'requests and limits of session Pods', jsonObject, {})
   .option('--runner-priority-class <name>', 'of session Pods')
-  .option('--runner-tolerations <json>', 'of session Pods: they must be able to run where their delivery runs', '[]')
+  .option('--runner-tolerations <json>', 'of session Pods: they must be able to run where their delivery runs', jsonObjects, [])
   .option('--own-kernel-runtime-classes <names>', 'runtime classes that are refused, separated by commas')
   .requiredOption('--delivery-address <template>', 'host:port of a shard, with {shard}')
   .requiredOption('--proxy-url <url>', 'where session Pods reach the proxy')
+  .option('--no-network-policies', 'agents get no NetworkPolicy; those that we made are removed')
+  .option('--dns <json>', "where the cluster's DNS is, for NetworkPolicies: [{namespaceLabels, podLabels} or {cidr}]", dnsPeers)
   .option('--claim <template>', "name of a shard's PersistentVolumeClaim, with {shard}", 'data-dovecote-delivery-{shard}')
   .action(async (flags: RoleFlags & ControllerFlags) => {
     process.exitCode = await (await roles()).runController({ role: 'controller', ...flags });
@@ -83,7 +87,9 @@ role('delivery', 'owns a shard: stores events, wakes sessions, delivers answers'
   .option('--root <folder>', "folder of the shard's volume", '/data')
   .option('--listen <address>', 'Inbox, Attach and Sessions', '0.0.0.0:7070')
   .requiredOption('--gateway <target>', 'gRPC target of the gateways, such as dns:///dovecote-gateway-platform:7071')
-  .option('--max-awake <number>', 'sessions awake at once on this shard', '100')
+  .option('--max-awake <number>', 'sessions awake at once on this shard', wholeNumber(1), 100)
+  .option('--orphan-wait <duration>', 'how long cells of an agent that is gone wait for it to come back', '24h')
+  .option('--trash-retention <duration>', 'how long they then lie in the trash', '168h')
   .action(async (flags: RoleFlags & DeliveryFlags) => {
     process.exitCode = await (await roles()).runDelivery({ role: 'delivery', ...flags });
   });
@@ -98,10 +104,10 @@ role('proxy', 'the way of session Pods to models, MCP servers and allowed hosts:
 interface LocalFlags {
   manifests: string;
   state: string;
-  port: string;
+  port: number;
   fallbackProvider?: 'demo';
-  maxAwake?: string;
-  limits?: string;
+  maxAwake?: number;
+  limits?: LocalOptions['limits'];
   output: 'text' | 'json';
   logLevel: string;
   crashAt?: string;
@@ -120,23 +126,23 @@ async function beginLocal(flags: Omit<LocalFlags, 'output'>) {
     ...foundation({ role: 'local', logLevel: flags.logLevel, crashAt: flags.crashAt }),
     manifests: flags.manifests,
     state: flags.state,
-    port: Number(flags.port),
+    port: flags.port,
     runner: runnerProgram,
     path: process.env['PATH'] ?? '/usr/bin:/bin',
     env: process.env,
     fallbackProvider: flags.fallbackProvider,
-    maxAwake: flags.maxAwake === undefined ? undefined : Number(flags.maxAwake),
-    limits: flags.limits === undefined ? undefined : JSON.parse(flags.limits),
+    maxAwake: flags.maxAwake,
+    limits: flags.limits,
   });
 }
 
 localOptions(program.command('local').description('all roles in one process, Pods as child processes: no cluster needed'))
-  .option('--port <number>', 'of the web chat; 0 chooses one', '8480')
-  .option('--max-awake <number>', 'sessions awake at once')
+  .option('--port <number>', 'of the web chat; 0 chooses one', wholeNumber(0, 65_535), 8480)
+  .option('--max-awake <number>', 'sessions awake at once', wholeNumber(1))
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
   .option('--log-level <level>', 'trace, debug, info, warn or error', 'warn')
   .addOption(new Option('--crash-at <point>', 'for kill tests: SIGKILL at this point').hideHelp())
-  .addOption(new Option('--limits <json>', 'for tests: {"delivery": …, "outbox": …, "runner": [flags]}').hideHelp())
+  .addOption(new Option('--limits <json>', 'for tests: {"delivery": …, "outbox": …, "runner": [flags]}').argParser(jsonObject).hideHelp())
   .action(async (flags: LocalFlags) => {
     const ended = endSignal();
     const local = await beginLocal(flags);
@@ -180,13 +186,13 @@ serverOptions(localOptions(program.command('chat').description('talk to an agent
   .option('--message <text>', 'send this, print one answer, exit')
   .option('--channel <name>', 'a Channel of type local', 'web')
   .option('--chat <id>', 'which conversation', 'terminal')
-  .option('--timeout <seconds>', 'with --message: how long to wait for the answer', '120')
+  .option('--timeout <seconds>', 'with --message: how long to wait for the answer', seconds, 120_000)
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
   .option('--log-level <level>', 'of a local mode that is started', 'error')
-  .action(async (flags: LocalFlags & ServerFlags & { message?: string; channel: string; chat: string; timeout: string }) => {
+  .action(async (flags: LocalFlags & ServerFlags & { message?: string; channel: string; chat: string; timeout: number }) => {
     const ended = endSignal();
     const known = serverOf(flags);
-    const started = known === undefined ? await beginLocal({ fallbackProvider: 'demo', ...flags, port: '0' }) : undefined;
+    const started = known === undefined ? await beginLocal({ fallbackProvider: 'demo', ...flags, port: 0 }) : undefined;
     try {
       const server = known ?? (started as NonNullable<typeof started>);
       const options: ChatOptions = {
@@ -200,7 +206,7 @@ serverOptions(localOptions(program.command('chat').description('talk to an agent
         ...(process.stdout.isTTY && { terminal: process.stdout }),
       };
       if (flags.message !== undefined) {
-        for (const { text, message } of await ask(options, flags.message, Number(flags.timeout) * 1000))
+        for (const { text, message } of await ask(options, flags.message, flags.timeout))
           write(flags.output === 'json' ? `${JSON.stringify(message)}\n` : `${text}\n`);
       } else await converse(options, process.stdin);
     } finally {
@@ -264,17 +270,14 @@ look(files, 'put <session> <path>', 'make or replace a file, from the standard i
     putFile(client(flags), session, path, { output: flags.output, file: flags.file, stdin: process.stdin, write }),
   );
 
-const keyValues = (pairs: readonly string[]): Record<string, string> =>
-  Object.fromEntries(pairs.map((pair) => [pair.split('=')[0] ?? '', pair.split('=').slice(1).join('=')]));
-
 interface ExecFlags extends ServerFlags {
   tty?: boolean;
   cwd: string;
-  env: string[];
-  timeout: string;
+  env: Record<string, string>;
+  timeout: number;
   detach?: boolean;
   job?: string;
-  skip: string;
+  skip: number;
 }
 
 serverOptions(
@@ -283,21 +286,21 @@ serverOptions(
   .option('--state <folder>', 'of the local mode that runs', '.local')
   .option('-t, --tty', 'with a terminal')
   .option('--cwd <folder>', 'where it runs', '/workspace')
-  .option('--env <name=value...>', 'more variables', [])
-  .option('--timeout <seconds>', 'after which it is ended', '600')
+  .option('--env <name=value...>', 'more variables', keyValue, {})
+  .option('--timeout <seconds>', 'after which it is ended', seconds, 600_000)
   .option('--detach', 'it goes on when this ends; prints a job id on stderr')
   .option('--job <id>', 'attach to a job instead')
-  .option('--skip <bytes>', 'with --job: output that was seen already', '0')
+  .option('--skip <bytes>', 'with --job: output that was seen already', wholeNumber(0), 0)
   .action(async (session: string, command: string[], flags: ExecFlags) => {
     const start = {
       command,
       workingDirectory: flags.cwd,
-      env: keyValues(flags.env),
-      timeoutMs: Number(flags.timeout) * 1000,
+      env: flags.env,
+      timeoutMs: flags.timeout,
       tty: flags.tty === true,
       detach: flags.detach === true,
       jobId: flags.job ?? '',
-      receivedBytes: Number(flags.skip),
+      receivedBytes: flags.skip,
     };
     const { stdin, stdout, stderr } = process;
     const terminal = { stdin, stdout, stderr };
@@ -305,8 +308,8 @@ serverOptions(
   });
 
 interface McpFlags extends ServerFlags {
-  env: string[];
-  idle: string;
+  env: Record<string, string>;
+  idle: number;
 }
 
 serverOptions(
@@ -315,14 +318,14 @@ serverOptions(
     .description("an MCP server in the Pod of an awake session, on this process's stdio: one of its agent's, or `-` and a command"),
 )
   .option('--state <folder>', 'of the local mode that runs', '.local')
-  .option('--env <name=value...>', 'more variables', [])
-  .option('--idle <seconds>', 'without a message, after which it is ended', '600')
+  .option('--env <name=value...>', 'more variables', keyValue, {})
+  .option('--idle <seconds>', 'without a message, after which it is ended', seconds, 600_000)
   .action(async (session: string, server: string | undefined, command: string[], flags: McpFlags) => {
     const start = {
       server: server === '-' ? '' : (server ?? ''),
       command,
-      env: keyValues(flags.env),
-      idleTimeoutMs: Number(flags.idle) * 1000,
+      env: flags.env,
+      idleTimeoutMs: flags.idle,
     };
     const { stdin, stdout, stderr } = process;
     process.exitCode = await mcpInSession({ server: requiredServer(flags), session, start, stdin, stdout, stderr, sleep });

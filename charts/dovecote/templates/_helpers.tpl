@@ -102,6 +102,17 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .ctx.Releas
 subjects: [{ kind: ServiceAccount, name: {{ .ctx.Release.Name }}-{{ .role }} }]
 {{- end }}
 
+{{/* Where the cluster's DNS answers, as the controller's --dns wants it. */}}
+{{- define "dovecote.dns-peers" -}}
+{{- with .Values.networkPolicy.dns -}}
+- namespaceLabels: {{ toJson .namespaceLabels }}
+  podLabels: {{ toJson .podLabels }}
+{{- range .cidrs }}
+- cidr: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Where platforms reach the gateway; empty when only their operators know. */}}
 {{- define "dovecote.public-url" -}}
 {{- with .Values.gateway -}}

@@ -10,6 +10,8 @@ export interface Peer {
 
 /** What the network policies of agents need to know. Ports are those of Pods, not of Services. */
 export interface NetworkConfig {
+  /** False: whoever runs the cluster fences Pods in by other means. What we made before is removed. */
+  readonly enabled: boolean;
   /** Where the cluster's DNS is. */
   readonly dns: readonly Peer[];
   readonly deliveryPort: number;
@@ -19,6 +21,7 @@ export interface NetworkConfig {
 }
 
 export const NETWORK_DEFAULTS: NetworkConfig = {
+  enabled: true,
   dns: [{ namespaceLabels: { 'kubernetes.io/metadata.name': 'kube-system' }, podLabels: { 'k8s-app': 'kube-dns' } }],
   deliveryPort: 7_070,
   proxyPort: 8_080,

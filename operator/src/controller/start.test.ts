@@ -105,9 +105,7 @@ describe('startController()', () => {
     await bench.runs(name);
     expect((await bench.look(name)).status).toBeUndefined();
     const { uid } = (await bench.mustPod(name)).metadata;
-    const closing = bench.controller?.close();
-    await bench.advance(10_000);
-    await closing;
+    await bench.stop();
     armed = false;
     await bench.start();
     expect(told(await bench.look(name))).toBe('Ready=True/Awake Active=True/Awake');
@@ -136,10 +134,7 @@ describe('startController()', () => {
     const names = await Promise.all(Array.from({ length: 100 }, (_, i) => bench.session(agent, { scope: `local/${i}` })));
     await bench.advance(20_000);
     expect(told(await bench.look(names[99] ?? ''))).toBe('Ready=True/Asleep Active=False/Asleep');
-    const closing = bench.controller?.close();
-    await bench.advance(10_000);
-    await closing;
-    await bench.start();
+    await bench.restart();
     await bench.advance(20_000);
     expect(bench.counting.takeWrites()).toEqual([]);
     expect((await bench.store.list(sessions)).items).toHaveLength(100);

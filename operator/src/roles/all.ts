@@ -1,5 +1,6 @@
 /** Each role on a cluster, from its flags to its exit code. */
 
+import { durationMs } from '@dovecote/crds';
 import { NETWORK_DEFAULTS, WORKERS_DEFAULT } from '../controller/config.ts';
 import { clusterRuntime, OWN_KERNEL_RUNTIMES } from '../controller/session/runtime.ts';
 import { startController } from '../controller/start.ts';
@@ -23,7 +24,7 @@ const PROXY_DRAIN_MS = 20_000;
 
 export const runController = (options: ControllerOptions): Promise<number> =>
   runRole(options, async (deps) => {
-    const resources = JSON.parse(options.runnerResources) as { requests?: Record<string, string>; limits?: Record<string, string> };
+    const { runnerResources: resources, runnerTolerations: tolerations } = options;
     return startController({
       ...deps,
       config: {
@@ -33,9 +34,7 @@ export const runController = (options: ControllerOptions): Promise<number> =>
           imagePullPolicy: options.runnerImagePullPolicy as 'Always' | 'IfNotPresent' | 'Never',
           ...(options.runnerImagePullSecrets !== '' && { imagePullSecrets: list(options.runnerImagePullSecrets) }),
           ...(options.runnerPriorityClass !== undefined && { priorityClassName: options.runnerPriorityClass }),
-          ...(options.runnerTolerations !== '[]' && {
-            tolerations: JSON.parse(options.runnerTolerations) as readonly Readonly<Record<string, string | number>>[],
-          }),
+          ...(tolerations.length > 0 && { tolerations }),
           attach: options.deliveryAddress,
           proxy: options.proxyUrl,
           claim: options.claim,
@@ -46,7 +45,12 @@ export const runController = (options: ControllerOptions): Promise<number> =>
           ...(resources.limits && { limits: resources.limits }),
           ownKernelRuntimes: options.ownKernelRuntimeClasses === undefined ? OWN_KERNEL_RUNTIMES : list(options.ownKernelRuntimeClasses),
         }),
-        network: { ...NETWORK_DEFAULTS, proxyPort: PROXY_PORT },
+        network: {
+          ...NETWORK_DEFAULTS,
+          enabled: options.networkPolicies,
+          proxyPort: PROXY_PORT,
+          ...(options.dns !== undefined && { dns: options.dns }),
+        },
         workers: WORKERS_DEFAULT,
         identity: `${options.replica}-${deps.random.id(6)}`,
       },
@@ -80,7 +84,11 @@ export const runDelivery = (options: DeliveryOptions): Promise<number> =>
       listen: options.listen,
       gatewayAddress: options.gateway,
       tokens: fileTokens(options.tokens),
-      limits: { maxAwakePerShard: Number(options.maxAwake) },
+      limits: {
+        maxAwakePerShard: options.maxAwake,
+        orphanMs: durationMs(options.orphanWait),
+        trashMs: durationMs(options.trashRetention),
+      },
     });
     return { ready: () => delivery.ready(), died: delivery.failed, close: () => delivery.close() };
   });

@@ -1,4 +1,5 @@
 /** What each role is told on its command line, as commander hands it over. Parsed nowhere else. */
+import type { Peer } from '../controller/config.ts';
 
 export interface RoleFlags {
   logLevel: string;
@@ -16,13 +17,15 @@ export interface ControllerFlags {
   runnerImage: string;
   runnerImagePullPolicy: string;
   runnerImagePullSecrets: string;
-  runnerResources: string;
+  runnerResources: { readonly requests?: Record<string, string>; readonly limits?: Record<string, string> };
   runnerPriorityClass?: string;
-  runnerTolerations: string;
+  runnerTolerations: readonly Readonly<Record<string, string | number>>[];
   ownKernelRuntimeClasses?: string;
   deliveryAddress: string;
   proxyUrl: string;
   claim: string;
+  networkPolicies: boolean;
+  dns?: readonly Peer[];
 }
 
 export interface GatewayFlags {
@@ -38,7 +41,9 @@ export interface DeliveryFlags {
   root: string;
   listen: string;
   gateway: string;
-  maxAwake: string;
+  maxAwake: number;
+  orphanWait: string;
+  trashRetention: string;
 }
 
 export interface ProxyFlags {

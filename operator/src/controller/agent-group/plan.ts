@@ -10,7 +10,8 @@ import { assignShards } from './shards.ts';
 
 export interface Plan {
   readonly serviceAccount: NewObject<ServiceAccount>;
-  readonly networkPolicy: NewObject<NetworkPolicy>;
+  /** undefined: there is to be none */
+  readonly networkPolicy: NewObject<NetworkPolicy> | undefined;
   /** The home shard first. */
   readonly shards: readonly string[];
   readonly sessions: number;
@@ -24,7 +25,7 @@ export function plan(
 ): Plan {
   return {
     serviceAccount: buildServiceAccount(agentGroup),
-    networkPolicy: buildNetworkPolicy(agentGroup, network),
+    networkPolicy: network.enabled ? buildNetworkPolicy(agentGroup, network) : undefined,
     shards: assignShards({
       count: agentGroup.spec.shards.count,
       assigned: agentGroup.status?.shards ?? [],

@@ -49,11 +49,7 @@ describe('a new AgentGroup', () => {
     expect(agent.status?.shards).toEqual(['0', '1']);
     expect(told(agent)).toBe('Ready=False/NoShard ShardsAssigned=False/NoShard');
     expect(await bench.events()).toMatchObject([{ type: 'Warning', reason: 'NoShard' }]);
-    const closing = bench.controller?.close();
-    await bench.advance(10_000);
-    await closing;
-    Object.assign(bench.config, { shards: ['0', '1', '2'] });
-    await bench.start();
+    await bench.restart({ shards: ['0', '1', '2'] });
     expect((await look('wide')).status?.shards).toEqual(['0', '1', '2']);
     expect(told(await look('wide'))).toContain('Ready=True');
   });
@@ -63,6 +59,32 @@ describe('a new AgentGroup', () => {
     await bench.session(agent, { shard: '1' });
     await bench.start();
     expect((await look('helper')).status?.shards).toEqual(['1']);
+  });
+});
+
+describe('where policies are not wanted', () => {
+  const policy = () => bench.store.get(networkPolicies, 'dovecote-agent-helper');
+
+  test('there is none, the one that was made before goes, and it comes back when they are wanted again', async () => {
+    await bench.start();
+    await bench.agentGroup('helper');
+    await bench.advance();
+    expect(await policy()).toBeDefined();
+    await bench.restart({ network: { ...bench.config.network, enabled: false } });
+    expect(await policy()).toBeUndefined();
+    expect(told(await look('helper'))).toContain('Ready=True');
+    await bench.restart({ network: { ...bench.config.network, enabled: true } });
+    expect(await policy()).toBeDefined();
+  });
+
+  test("another's of that name is left alone", async () => {
+    Object.assign(bench.config, { network: { ...bench.config.network, enabled: false } });
+    const theirs = { metadata: { name: 'dovecote-agent-helper' }, spec: { podSelector: {}, policyTypes: ['Egress'] } };
+    await bench.store.create(networkPolicies, theirs, { fieldManager: 'people' });
+    await bench.start();
+    await bench.agentGroup('helper');
+    await bench.advance();
+    expect(await policy()).toMatchObject({ spec: { policyTypes: ['Egress'] } });
   });
 });
 

@@ -12,6 +12,7 @@ import { FIELD_MANAGER } from '../labels.ts';
 import { type Outcome, runSteps, type Step } from '../steps.ts';
 import { type Observed, observe, type Sight } from './observe.ts';
 import { type Plan, plan } from './plan.ts';
+import { agentMeta } from './service-account.ts';
 import { sameOwnStatus, statusOf } from './status.ts';
 
 export interface AgentGroupDeps extends Sight {
@@ -27,6 +28,7 @@ interface Pass {
 
 /** What someone changed by hand is put right again within this time. */
 const REAPPLY_MS = 600_000;
+const NOTHING = {};
 
 export class AgentGroupReconciler {
   readonly #deps: AgentGroupDeps;
@@ -39,7 +41,10 @@ export class AgentGroupReconciler {
     },
     {
       name: 'apply-network-policy',
-      run: ({ plan: p, observed }, signal) => this.#apply(networkPolicies, p.networkPolicy, observed, signal),
+      run: ({ plan: p, observed }, signal) =>
+        p.networkPolicy === undefined
+          ? this.#removePolicy(observed, signal)
+          : this.#apply(networkPolicies, p.networkPolicy, observed, signal),
     },
     { name: 'write-status', run: (pass, signal) => this.#writeStatus(pass, signal) },
   ];
@@ -61,6 +66,19 @@ export class AgentGroupReconciler {
     if (last !== undefined && now - last.at < REAPPLY_MS && jsonEqual(last.object, object)) return 'next';
     await this.#deps.store.apply(type, object, { fieldManager: FIELD_MANAGER, signal });
     this.#applied.set(key, { object, at: now });
+    return 'next';
+  }
+
+  /** One that was made while policies were wanted. Another's of that name is left alone. */
+  async #removePolicy({ agentGroup, now }: Observed, signal: AbortSignal): Promise<'next'> {
+    const { name } = agentMeta(agentGroup);
+    const key = `${networkPolicies.kind}/${name}`;
+    const last = this.#applied.get(key);
+    if (last?.object === NOTHING && now - last.at < REAPPLY_MS) return 'next';
+    const found = await this.#deps.store.get(networkPolicies, name, { signal });
+    if (found?.metadata.ownerReferences?.some(({ uid }) => uid === agentGroup.metadata.uid) === true)
+      await this.#deps.store.delete(networkPolicies, name, { uid: found.metadata.uid, signal });
+    this.#applied.set(key, { object: NOTHING, at: now });
     return 'next';
   }
 

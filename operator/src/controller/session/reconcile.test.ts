@@ -199,10 +199,7 @@ describe('a controller that takes over', () => {
   test('adopts the Pod that runs and writes nothing', async () => {
     const name = await bench.awakeSession(agent);
     const first = await bench.mustPod(name);
-    const closing = bench.controller?.close();
-    await bench.advance(10_000);
-    await closing;
-    await bench.start();
+    await bench.restart();
     await bench.advance(60_000);
     expect((await bench.mustPod(name)).metadata.uid).toBe(first.metadata.uid);
     expect(bench.counting.takeWrites()).toEqual([]);
@@ -210,9 +207,7 @@ describe('a controller that takes over', () => {
 
   test('finishes what the one before it began', async () => {
     const name = await bench.awakeSession(agent);
-    const closing = bench.controller?.close();
-    await bench.advance(10_000);
-    await closing;
+    await bench.stop();
     await bench.awake(name, false);
     await bench.store.delete(pods, name, { gracePeriodSeconds: 0 });
     await bench.start();

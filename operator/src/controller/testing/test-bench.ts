@@ -72,6 +72,19 @@ export class TestBench {
     return this.controller;
   }
 
+  /** Its successor, told otherwise. */
+  async restart(config: Partial<ControllerConfig> = {}): Promise<void> {
+    await this.stop();
+    Object.assign(this.config, config);
+    await this.start();
+  }
+
+  async stop(): Promise<void> {
+    const closing = this.controller?.close();
+    await this.clock.advance(10_000);
+    await closing;
+  }
+
   async close(): Promise<void> {
     const closing = this.controller?.close();
     await this.clock.advance(30_000);
