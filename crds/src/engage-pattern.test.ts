@@ -113,7 +113,7 @@ describe('engage patterns', () => {
       `${'(?:'.repeat(170)}*`,
     ])
       shared.test(pattern);
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(performance.now() - started).toBeLessThan(10_000); // each of them would take for ever
   });
 });
 

@@ -118,12 +118,18 @@ export class SlackHouse {
     };
   }
 
-  /** Sends a signed event; the message's ts. Throws unless it was taken. */
+  /** Sends a signed event; the message's ts. Again, as Slack does, when it was not taken in time. Throws when it is refused. */
   async says(said: SlackSays): Promise<string> {
     const { body, ts } = this.event(said);
-    const status = await this.post(body, this.slack.signature(body));
-    if (status !== 200) throw new Error(`the event was answered ${status}`);
-    return ts;
+    return until(
+      'the event is taken',
+      async () => {
+        const status = await this.post(body, this.slack.signature(body));
+        if (status !== 200 && status !== 503) throw new Error(`the event was answered ${status}`);
+        return status === 200 && ts;
+      },
+      60_000,
+    );
   }
 
   /** Someone presses a button: scripted, because the emulator has no interactivity. The status of our answer. */

@@ -70,7 +70,7 @@ export class WebChat {
   }
 
   /** Sends until the server takes it, as the page does: the same id makes that one message. */
-  async insist(text: string, id: string = randomUUID()): Promise<void> {
+  async insist(text: string, id: string = randomUUID(), timeoutMs = PATIENCE_MS): Promise<void> {
     await until(
       `"${text}" is taken`,
       async () => {
@@ -81,7 +81,7 @@ export class WebChat {
           return undefined;
         }
       },
-      PATIENCE_MS,
+      timeoutMs,
     );
   }
 

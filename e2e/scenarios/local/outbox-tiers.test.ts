@@ -61,7 +61,7 @@ verifies(
       const write = writer(`${one.files.paths(session).out}/outbound.db`);
       while (existsSync(`/proc/${runner}`)) await new Promise((resolve) => setTimeout(resolve, 1));
       write(70_001 + 2 * attempt, `last word ${attempt}`);
-      const found = await chat.answer(`last word ${attempt}`, 5_000).catch(() => undefined);
+      const found = await chat.answer(`last word ${attempt}`, 15_000).catch(() => undefined);
       if (found !== undefined) break;
       expect(attempt).toBeLessThan(5);
     }

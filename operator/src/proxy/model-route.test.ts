@@ -184,8 +184,8 @@ describe('a request to the model', () => {
   test('is cut when the upstream never ends it and its time is up, or its token ends', async () => {
     await bench.close();
     for (const deps of [
-      { limits: { modelMs: 400 } },
-      { reviewer: { review: async () => ({ type: 'session', session: 's1', podUid: 'p', expiresAt: Date.now() + 400 }) as const } },
+      { limits: { modelMs: 1_500 } },
+      { reviewer: { review: async () => ({ type: 'session', session: 's1', podUid: 'p', expiresAt: Date.now() + 1_500 }) as const } },
     ]) {
       bench = await createProxyBench(deps);
       let closed = false;

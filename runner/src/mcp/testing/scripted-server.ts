@@ -3,6 +3,7 @@
  * Run as `node scripted-server.ts <mode>`.
  */
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 interface Message {
@@ -73,7 +74,7 @@ function tools(): object[] {
 
 const calls: Record<string, (id: Message['id'], args: Record<string, unknown>, message: Message) => unknown> = {
   echo: (id, args) => answer(id, `echo ${JSON.stringify(args)}`),
-  hang: () => {},
+  hang: () => writeFileSync('hanging', ''), // for a test that must know that the call has come
   die: () => {
     process.stderr.write('\u001b[31mit broke\n  for a reason\n');
     process.exit(7);
