@@ -11,6 +11,7 @@ import { toError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { ConflictError } from './errors.ts';
+import type { LeaseShare } from './lease-share.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { type Lease, leases } from './resource-types.ts';
 import type { ResourceStore } from './store.ts';
@@ -45,12 +46,19 @@ export interface LeaseOptions {
   readonly metrics?: KubeMetrics;
   /** Where another's Lease is looked at instead of asking the API, when a Reflector of Leases runs anyway. */
   readonly cache?: { get(name: string): Lease | undefined };
+  /** Where siblings hold many Leases: each is to have as many. */
+  readonly share?: LeaseShare;
   readonly signal: AbortSignal;
 }
 
 /** Why the signal of the work aborted, when it was not the caller's own. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
+}
+
+/** The Lease is handed to a sibling that has fewer: the work ends as by the caller's own signal. */
+class LeaseGivenError extends Error {
+  override readonly name = 'LeaseGivenError';
 }
 
 /**
@@ -75,6 +83,8 @@ class Election {
   #seen: { readonly mark: string; readonly at: number } | undefined;
   #mine: Lease | undefined;
   #renewedAt = 0;
+  /** On our clock: who was asked for this Lease answers within that time. */
+  #askedUntil = 0;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -102,7 +112,8 @@ class Election {
         if (!(thrown instanceof ConflictError)) this.#log.error({ err: toError(thrown) }, 'cannot look at the lease');
       }
       // Spread, or all candidates write in the same moment and all but one in vain.
-      await clock.sleep(this.#times.retryMs * (1 + 0.2 * random.fraction()), signal).catch(() => {});
+      const ms = this.#now() < this.#askedUntil ? this.#times.retryMs / 10 : this.#times.retryMs;
+      await clock.sleep(ms * (1 + 0.2 * random.fraction()), signal).catch(() => {});
     }
     return false;
   }
@@ -115,7 +126,13 @@ class Election {
     const stop = (): void => working.abort(signal.reason);
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
-    const renewal = this.#renewUntilLost(renewing.signal).then((lost) => {
+    let heir: string | undefined;
+    const give = (to: string): void => {
+      heir = to;
+      this.#log.info({ to }, 'lease is given to a sibling that has fewer');
+      working.abort(new LeaseGivenError(`Lease ${this.#options.name} is given to ${to}`));
+    };
+    const renewal = this.#renewUntilLost(renewing.signal, give).then((lost) => {
       if (lost === undefined) return;
       this.#log.error({ err: lost }, 'lease lost');
       this.#options.metrics?.leader.set({ name: this.#options.name }, 0);
@@ -138,16 +155,31 @@ class Election {
       if (lateMs > 0) this.#log.error({ lateMs }, 'work went on after its lease had run out');
       this.#mine = undefined;
     } else {
-      await this.#release();
+      await this.#release(heir);
     }
+    this.#options.share?.letGo();
     if (byItself && failure !== undefined) throw failure.thrown;
     if (failure !== undefined) this.#log.info({ err: toError(failure.thrown) }, 'work ended by its signal');
     return byItself ? 'finished' : lost ? 'lost' : 'stopped';
   }
 
   async #tryToTake(): Promise<boolean> {
-    const { name, identity, store, cache, labels, fieldManager } = this.#options;
-    const seen = cache?.get(name) ?? (await this.#call((signal) => store.get(leases, name, { signal })));
+    const { identity, share, clock, signal } = this.#options;
+    const seen = await this.#look();
+    if (seen?.spec?.holderIdentity === identity) return this.#take(seen); // given to us, or ours before an answer was lost
+    if (!this.#isFree(seen)) {
+      await this.#ask(seen);
+      return false;
+    }
+    if (share === undefined) return this.#take(seen);
+    return share.inTurn(clock, signal, async () => {
+      const now = await this.#look();
+      return this.#isFree(now) && (await this.#take(now));
+    });
+  }
+
+  async #take(seen: Lease | undefined): Promise<boolean> {
+    const { name, identity, store, labels, fieldManager, share } = this.#options;
     const startedAt = this.#now();
     const time = this.#microTime();
     const spec = {
@@ -157,18 +189,37 @@ class Election {
       renewTime: time,
     };
     if (seen === undefined) {
-      const lease = { metadata: { name, labels }, spec: { ...spec, leaseTransitions: 0 } };
+      const lease = { metadata: { name, labels, ...(share && { annotations: share.held() }) }, spec: { ...spec, leaseTransitions: 0 } };
       return this.#took(startedAt, await this.#call((signal) => store.create(leases, lease, { fieldManager, signal })));
     }
-    const holder = seen.spec?.holderIdentity ?? '';
-    if (holder !== '' && holder !== identity && !this.#ranOut(seen)) return false;
     const { resourceVersion } = seen.metadata;
-    const patch = { metadata: { resourceVersion }, spec: { ...spec, leaseTransitions: (seen.spec?.leaseTransitions ?? 0) + 1 } };
+    const metadata = { resourceVersion, ...(share && { annotations: share.annotations() }) };
+    const patch = { metadata, spec: { ...spec, leaseTransitions: (seen.spec?.leaseTransitions ?? 0) + 1 } };
     const taken = await this.#call((signal) => store.patch(leases, name, patch, { fieldManager, signal }));
     return taken === undefined ? false : this.#took(startedAt, taken);
   }
 
+  async #look(): Promise<Lease | undefined> {
+    const { name, store, cache } = this.#options;
+    return cache?.get(name) ?? (await this.#call((signal) => store.get(leases, name, { signal })));
+  }
+
+  #isFree(lease: Lease | undefined): boolean {
+    return (lease?.spec?.holderIdentity ?? '') === '' || (lease !== undefined && this.#ranOut(lease));
+  }
+
+  /** A sibling that has more than its part, for this one. */
+  async #ask(lease: Lease | undefined): Promise<void> {
+    const { name, identity, store, fieldManager, share } = this.#options;
+    const annotations = lease && share?.ask(lease, identity);
+    if (annotations === undefined) return;
+    const patch = { metadata: { resourceVersion: lease?.metadata.resourceVersion, annotations } };
+    await this.#call((signal) => store.patch(leases, name, patch, { fieldManager, signal }));
+    this.#askedUntil = this.#now() + 2 * this.#times.retryMs;
+  }
+
   #took(startedAt: number, lease: Lease): boolean {
+    this.#options.share?.took();
     this.#mine = lease;
     this.#renewedAt = startedAt;
     this.#seen = undefined;
@@ -177,7 +228,9 @@ class Election {
 
   /** By our own clock: it must have stood still for as long as its holder may take. */
   #ranOut(lease: Lease): boolean {
-    const mark = `${lease.metadata.uid}/${lease.metadata.resourceVersion}`;
+    // Not by its version: who asks for a Lease writes on it too, and would keep a dead holder's alive.
+    const { holderIdentity, renewTime, leaseTransitions } = lease.spec ?? {};
+    const mark = `${lease.metadata.uid}/${holderIdentity}/${renewTime}/${leaseTransitions}`;
     const now = this.#now();
     if (this.#seen?.mark !== mark) {
       this.#seen = { mark, at: now };
@@ -187,7 +240,7 @@ class Election {
   }
 
   /** Resolves with the reason when the Lease is lost, with undefined when `signal` aborts. */
-  async #renewUntilLost(signal: AbortSignal): Promise<LeaseLostError | undefined> {
+  async #renewUntilLost(signal: AbortSignal, give: (to: string) => void): Promise<LeaseLostError | undefined> {
     const { clock, name } = this.#options;
     let last: unknown;
     for (;;) {
@@ -196,7 +249,7 @@ class Election {
       await clock.sleep(Math.min(this.#times.retryMs, leftMs), signal).catch(() => {});
       if (signal.aborted) return undefined;
       try {
-        const lost = await this.#renew();
+        const lost = await this.#renew(give);
         if (lost !== undefined) return lost;
       } catch (thrown) {
         last = thrown;
@@ -206,41 +259,49 @@ class Election {
   }
 
   /** Not ended by the end of the work: a renewal cut off half way may have been done, and then the release would meet a version it does not know. */
-  async #renew(): Promise<LeaseLostError | undefined> {
-    const { store, name, identity, fieldManager, clock } = this.#options;
+  async #renew(give: (to: string) => void): Promise<LeaseLostError | undefined> {
+    const { store, name, identity, fieldManager, clock, share } = this.#options;
     const startedAt = this.#now();
     const leftMs = this.#renewedAt + this.#times.renewDeadlineMs - startedAt;
     if (leftMs <= 0) return undefined; // the loop says so
     return withDeadline({ ms: leftMs, what: `renew Lease ${name}`, clock, signal: undefined }, async (within) => {
-      try {
-        const { resourceVersion } = this.#mine?.metadata ?? {};
-        const patch = { metadata: { resourceVersion }, spec: { renewTime: this.#microTime() } };
-        const renewed = await store.patch(leases, name, patch, { fieldManager, signal: within });
-        if (renewed === undefined) return new LeaseLostError(`Lease ${name} was deleted`);
-        this.#mine = renewed;
-        this.#renewedAt = startedAt;
-        return undefined;
-      } catch (e) {
-        if (!(e instanceof ConflictError)) throw e;
-        // Taken by another, or changed by someone (a label, or a renewal of ours whose answer was lost): then go on from there.
-        const now = await store.get(leases, name, { signal: within });
-        if (now?.spec?.holderIdentity !== identity)
-          return new LeaseLostError(`Lease ${name} was taken by ${now?.spec?.holderIdentity ?? 'nobody'}`);
-        this.#mine = now;
-        throw e;
+      for (let changed = 0; ; changed += 1) {
+        try {
+          const { resourceVersion } = this.#mine?.metadata ?? {};
+          const metadata = { resourceVersion, ...(share && { annotations: share.annotations() }) };
+          const patch = { metadata, spec: { renewTime: this.#microTime() } };
+          const renewed = await store.patch(leases, name, patch, { fieldManager, signal: within });
+          if (renewed === undefined) return new LeaseLostError(`Lease ${name} was deleted`);
+          this.#mine = renewed;
+          this.#renewedAt = startedAt;
+          return undefined;
+        } catch (e) {
+          if (!(e instanceof ConflictError)) throw e;
+          // Taken by another, or changed by someone (one who asks for it, or a renewal of ours whose answer was lost): then go on from there.
+          const now = await store.get(leases, name, { signal: within });
+          if (now?.spec?.holderIdentity !== identity)
+            return new LeaseLostError(`Lease ${name} was taken by ${now?.spec?.holderIdentity ?? 'nobody'}`);
+          this.#mine = now;
+          const heir = share?.giveTo(now);
+          if (heir !== undefined) give(heir);
+          if (changed > 0) throw e;
+        }
       }
     });
   }
 
-  /** So that the next one need not wait. When it fails the Lease runs out by itself. */
-  async #release(): Promise<void> {
-    const { store, name, fieldManager, clock, metrics } = this.#options;
+  /** So that the next one need not wait: free for any, or `heir`'s already. When it fails the Lease runs out by itself. */
+  async #release(heir: string | undefined): Promise<void> {
+    const { store, name, fieldManager, clock, metrics, signal } = this.#options;
     metrics?.leader.set({ name }, 0);
     const { uid, resourceVersion } = this.#mine?.metadata ?? {};
     this.#mine = undefined;
     const patch = {
       metadata: { uid, resourceVersion },
-      spec: { holderIdentity: '', leaseDurationSeconds: 1, renewTime: this.#microTime() },
+      spec:
+        heir === undefined || signal.aborted
+          ? { holderIdentity: '', leaseDurationSeconds: 1, renewTime: this.#microTime() }
+          : { holderIdentity: heir, renewTime: this.#microTime() },
     };
     try {
       // Not under the caller's signal: that has aborted, which is why we release.
