@@ -20,6 +20,8 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
   gateway: TestGateway;
   caches: HandCaches;
   receive: (...events: Partial<IncomingMessage>[]) => ReturnType<GatewayContext['receive']>;
+  /** The same on another Channel. */
+  receiveElsewhere: (event: Partial<IncomingMessage>) => ReturnType<GatewayContext['receive']>;
   /** A file ahead of its message. */
   stage: (attachment: IncomingAttachment) => ReturnType<GatewayContext['stage']>;
   /** Presses that option of the question 5. */
@@ -27,10 +29,15 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
 }> {
   let context: GatewayContext | undefined;
   const caches = handCaches({
-    channels: [channel('web', { type: 'local' })],
-    messagingGroups: [
-      messagingGroup('any', { channelRef: 'web', chatClass: 'Any', unknownSenders: 'Public', agents: [{ agentGroupRef: 'helper' }] }),
-    ],
+    channels: [channel('web', { type: 'local' }), channel('other', { type: 'local' })],
+    messagingGroups: ['web', 'other'].map((channelRef) =>
+      messagingGroup(`any-${channelRef}`, {
+        channelRef,
+        chatClass: 'Any',
+        unknownSenders: 'Public',
+        agents: [{ agentGroupRef: 'helper' }],
+      }),
+    ),
     agentGroups: [agentGroup('helper')],
   });
   const gateway = await testGateway(caches, {
@@ -52,6 +59,7 @@ async function start(more: Partial<GatewayDeps> = {}): Promise<{
       return given.receive('web', [localAnswer({ channel: 'web', chat: 'chat', id: 'p', sender: 'alice', pointer, pressedAtMs: 0 })]);
     },
     stage: (file) => given.stage('web', scriptedMessage('web', {}), file),
+    receiveElsewhere: (event) => given.receive('other', [scriptedMessage('other', event)]),
     receive: (...events) =>
       given.receive(
         'web',
@@ -108,6 +116,18 @@ describe('limits', () => {
     await Promise.all([working, waiting]);
     await receive({ eventId: '3', chat: 'c' });
     expect(gateway.inbox.enqueued).toHaveLength(3);
+  });
+
+  test('a Channel whose files hang has all its turns taken, and another is as quick as ever', async () => {
+    const { gateway, receive, receiveElsewhere } = await start({ limits: { intake: { concurrent: 1, waiting: 1 } } });
+    const hangs = Promise.withResolvers<AsyncIterable<Uint8Array>>();
+    const first = receive({ eventId: '1', chat: 'a', attachments: [attachment('slow', 1, 1, { open: () => hangs.promise })] });
+    const second = receive({ eventId: '2', chat: 'a' });
+    await expect(receive({ eventId: '3', chat: 'a' })).rejects.toThrow('too many others wait'); // behind it in its chat
+    await receiveElsewhere({ eventId: '4', text: 'elsewhere' });
+    expect(gateway.inbox.texts()).toEqual(['elsewhere']);
+    hangs.resolve(ReadableStream.from([Buffer.from('x')]));
+    await Promise.all([first, second]);
   });
 
   test('closing ends what waits for a shard that is away', async () => {

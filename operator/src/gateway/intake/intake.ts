@@ -14,9 +14,9 @@ import type { Receipt } from './receipt.ts';
 import { Turns } from './turns.ts';
 
 export interface IntakeLimits {
-  /** Events worked on at once, over all chats. */
+  /** Events of one Channel worked on at once, over all its chats. */
   readonly concurrent: number;
-  /** Events that wait for their turn; one more is refused, and the platform sends it again. */
+  /** Events of one Channel that wait for their turn or their chat's; one more is refused, and the platform sends it again. */
   readonly waiting: number;
   /** How long one event may take, downloads of its attachments apart. */
   readonly eventMs: number;
@@ -42,12 +42,12 @@ export class Intake {
   readonly #order = new ChatOrder();
   readonly #stored: LRUCache<string, Receipt>;
   readonly #stop = new AbortController();
-  readonly #turns: Turns;
+  /** By Channel. As many as there ever were Channels: few, and small. */
+  readonly #turns = new Map<string, Turns>();
   readonly #events: EventStore;
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
-    this.#turns = new Turns(deps.limits.concurrent);
     this.#events = new EventStore(deps);
     this.#stored = new LRUCache({ ...STORED, perf: { now: () => deps.clock.now() } });
   }
@@ -65,17 +65,16 @@ export class Intake {
       event.type === 'answer' ? `answer ${event.session} ${event.questionSeq}` : `chat ${event.chat}`,
     );
     const results = await Promise.allSettled(
-      [...byChat].map(([chat, ofChat]) => {
-        if (this.#turns.waiting >= this.#deps.limits.waiting) {
-          return Promise.reject(new WaitingError('Busy', 'cannot take the event: too many others wait', 1_000));
-        }
-        return this.#order.run(`${channel.metadata.name}\0${chat}`, async (place) => {
+      [...byChat].map(async ([chat, ofChat]) => {
+        const letGo = this.#turnsOf(channel).hold(ofChat.length);
+        const stored = this.#order.run(`${channel.metadata.name}\0${chat}`, async (place) => {
           const receipts: Receipt[] = [];
           // The events of one call wait for each other; behind the last one the next call's may begin.
           for (const [n, event] of ofChat.entries())
             receipts.push(await this.#one(channel, event, n === ofChat.length - 1 ? place : { ...place, goOn: () => {} }));
           return receipts;
         });
+        return stored.finally(letGo);
       }),
     );
     return results.flatMap((result) => {
@@ -100,10 +99,16 @@ export class Intake {
     await this.#order.idle();
   }
 
+  #turnsOf({ metadata: { name } }: Channel): Turns {
+    const turns = this.#turns.get(name) ?? new Turns(this.#deps.limits);
+    this.#turns.set(name, turns);
+    return turns;
+  }
+
   async #one(channel: Channel, event: IncomingEvent, place: Place): Promise<Receipt> {
     const known = this.#stored.get(event.eventId);
     if (known !== undefined) return known;
-    const release = await this.#turns.enter();
+    const release = await this.#turnsOf(channel).enter();
     try {
       this.#stop.signal.throwIfAborted();
       const hasFiles = event.type === 'message' && event.attachments.length > 0;

@@ -1,20 +1,34 @@
-/** How many are worked on at once. The others wait, first come first served. */
+import { WaitingError } from '../../lib/errors.ts';
+
+export interface TurnLimits {
+  readonly concurrent: number;
+  readonly waiting: number;
+}
+
+/** How much of one Channel is in hand at once. Each has its own: a platform whose files hang must not keep the others' events waiting. */
 export class Turns {
-  readonly #concurrent: number;
+  readonly #limits: TurnLimits;
   readonly #queue: (() => void)[] = [];
   #active = 0;
+  #inHand = 0;
 
-  constructor(concurrent: number) {
-    this.#concurrent = concurrent;
+  constructor(limits: TurnLimits) {
+    this.#limits = limits;
   }
 
-  get waiting(): number {
-    return this.#queue.length;
+  /** Takes so many events in hand; answers with what lets go of them. Throws WaitingError when there are too many already. */
+  hold(events: number): () => void {
+    if (this.#inHand >= this.#limits.concurrent + this.#limits.waiting)
+      throw new WaitingError('Busy', 'cannot take the event: too many others wait', 1_000);
+    this.#inHand += events;
+    return () => {
+      this.#inHand -= events;
+    };
   }
 
-  /** Resolves, when it is one's turn, with what ends it. */
+  /** Resolves, when it is one's turn to be worked on, first come first served, with what ends it. */
   async enter(): Promise<() => void> {
-    if (this.#active >= this.#concurrent) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    if (this.#active >= this.#limits.concurrent) await new Promise<void>((resolve) => this.#queue.push(resolve));
     else this.#active += 1;
     return () => {
       const next = this.#queue.shift();
