@@ -153,7 +153,7 @@ localOptions(program.command('local').description('all roles in one process, Pod
         write(`${agent} answers by the built-in demo provider, because no API key was found: set ANTHROPIC_API_KEY for the real model.\n`);
       }
       write(
-        `In another terminal: dovecote chat --state ${flags.state}   (Ctrl-C here ends everything; the conversations stay in ${flags.state})\n`,
+        `In another terminal: ./dovecote chat --state ${flags.state}   (Ctrl-C here ends everything; the conversations stay in ${flags.state})\n`,
       );
     }
     const reason = await firstAbort(ended, local.died);
@@ -186,7 +186,9 @@ serverOptions(localOptions(program.command('chat').description('talk to an agent
   .option('--message <text>', 'send this, print one answer, exit')
   .option('--channel <name>', 'a Channel of type local', 'web')
   .option('--chat <id>', 'which conversation', 'terminal')
-  .option('--timeout <seconds>', 'with --message: how long to wait for the answer', seconds, 120_000)
+  .addOption(
+    new Option('--timeout <seconds>', 'with --message: how long to wait for the answer').argParser(seconds).default(120_000, '120'),
+  )
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
   .option('--log-level <level>', 'of a local mode that is started', 'error')
   .action(async (flags: LocalFlags & ServerFlags & { message?: string; channel: string; chat: string; timeout: number }) => {
@@ -287,7 +289,7 @@ serverOptions(
   .option('-t, --tty', 'with a terminal')
   .option('--cwd <folder>', 'where it runs', '/workspace')
   .option('--env <name=value...>', 'more variables', keyValue, {})
-  .option('--timeout <seconds>', 'after which it is ended', seconds, 600_000)
+  .addOption(new Option('--timeout <seconds>', 'after which it is ended').argParser(seconds).default(600_000, '600'))
   .option('--detach', 'it goes on when this ends; prints a job id on stderr')
   .option('--job <id>', 'attach to a job instead')
   .option('--skip <bytes>', 'with --job: output that was seen already', wholeNumber(0), 0)
@@ -319,7 +321,7 @@ serverOptions(
 )
   .option('--state <folder>', 'of the local mode that runs', '.local')
   .option('--env <name=value...>', 'more variables', keyValue, {})
-  .option('--idle <seconds>', 'without a message, after which it is ended', seconds, 600_000)
+  .addOption(new Option('--idle <seconds>', 'without a message, after which it is ended').argParser(seconds).default(600_000, '600'))
   .action(async (session: string, server: string | undefined, command: string[], flags: McpFlags) => {
     const start = {
       server: server === '-' ? '' : (server ?? ''),
