@@ -141,6 +141,7 @@ export class AttachClient {
       const stream = client.attach(metadata);
       const cancel = (): void => stream.cancel();
       signal.addEventListener('abort', cancel, { once: true });
+      if (signal.aborted) cancel(); // while the token was read: nobody would ever end the stream
       const impatience = this.#deps.clock.sleep(WELCOME_MS, ended.signal).then(
         () => welcomed || stream.cancel(),
         () => {},

@@ -1,11 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { attach, INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS } from '@dovecote/proto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestCell } from '../testing/cell.ts';
 import { DeliveryStandIn } from '../testing/delivery-stand-in.ts';
-import { until } from '../testing/runner-process.ts';
+import { MAIN, until } from '../testing/runner-process.ts';
 import { Running } from '../testing/running.ts';
 
 const running = new Running();
@@ -123,6 +126,35 @@ describe('the stream to delivery', () => {
     expect(await runner.ended).toEqual({ code: 0, signal: null });
     expect(delivery.of('drained')).toEqual([{ reason: 'Idle', checkpointed: false }]);
     expect(delivery.of('hello')).toHaveLength(1);
+  });
+
+  test('says of a full volume that it is why the runner ends', async () => {
+    const first = running.start(cell);
+    cell.say('say small');
+    await until('it is answered', () => cell.texts().length === 1);
+    await first.drain();
+    // The largest file this process may write: what a full volume is to SQLite, without a volume.
+    const blocks = Math.ceil(statSync(cell.outboundPath).size / 1024) + 8;
+    const folders = ['--in', cell.in, '--out', cell.out, '--workspace', cell.workspace, '--home', cell.home];
+    const args = [MAIN, '--session', 'helper-abc', ...folders, ...flags()];
+    const full = spawn('bash', ['-c', `ulimit -f ${blocks}; exec "$0" "$@"`, process.execPath, ...args], { stdio: 'ignore' });
+    const exit = once(full, 'exit') as Promise<[number]>;
+    await until('hello is heard', () => delivery.of('hello').length === 1);
+    cell.say(`say ${'long '.repeat(20_000)}`);
+    const [code] = await exit;
+    expect([code, delivery.of('drained')]).toEqual([75, [{ reason: 'DiskFull', checkpointed: true }]]);
+  });
+
+  test('that is only being opened when the runner is told to end does not keep it', async () => {
+    const token = join(folder, 'token');
+    rmSync(token);
+    execFileSync('mkfifo', [token]); // it is read when somebody writes
+    const runner = running.start(cell, flags());
+    await until('it runs', () => existsSync(cell.outboundPath));
+    const drained = runner.drain();
+    await new Promise((resolve) => setTimeout(resolve, 500)); // its session ends meanwhile
+    await writeFile(token, 'late\n');
+    expect(await drained).toEqual({ code: 0, signal: null });
   });
 
   test('brings a changed projection into the running session', async () => {

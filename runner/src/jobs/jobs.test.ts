@@ -67,6 +67,17 @@ describe('a background job', () => {
     expect(hasEnded(pidIn('pid'))).toBe(true);
   });
 
+  test('that ended long ago is forgotten for newer ones, not one that runs', async () => {
+    const first = await background('sleep 1000');
+    const ended: string[] = [];
+    for (let n = 0; n < 52; n += 1) {
+      const job = await background('true');
+      await bench.jobs.get(job)?.over;
+      ended.push(job);
+    }
+    expect(bench.jobs.list().map(({ id }) => id)).toEqual([first, ...ended.slice(-47)]);
+  });
+
   test('is refused beyond the number that may run', async () => {
     for (let n = 0; n < 16; n += 1) await background('sleep 1000');
     expect((await bench.use('exec', { command: 'true', background: true })).text).toContain('16 jobs run already');
@@ -128,6 +139,26 @@ describe('a command', () => {
 });
 
 describe('jobs for other callers', () => {
+  test('are held up by a reader that wants all of their output, also when they have ended long before it has read', async () => {
+    const jobs = new Jobs({ clock: systemClock, random: systemRandom });
+    const bytes = 600_000;
+    const job = await jobs.start({
+      command: ['sh', '-c', `head -c ${bytes} /dev/zero`],
+      cwd: bench.cell.workspace,
+      env: { PATH: process.env['PATH'] ?? '' },
+      title: 'test',
+    });
+    let at = 0;
+    let missed = 0;
+    for await (const chunk of job.follow(0, new AbortController().signal, true)) {
+      missed += chunk.at - at;
+      at = chunk.at + chunk.data.length;
+      if (at < 200_000) await systemClock.sleep(150, new AbortController().signal);
+    }
+    expect([at, missed, job.end?.code]).toEqual([bytes, 0, 0]);
+    await jobs.close();
+  });
+
   test('are fed, followed from any byte, and keep only the newest of much output', async () => {
     const jobs = new Jobs({ clock: systemClock, random: systemRandom });
     const base = { cwd: bench.cell.workspace, env: { PATH: process.env['PATH'] ?? '' }, title: 'test' };

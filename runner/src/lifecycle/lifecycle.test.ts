@@ -1,12 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CERTIFICATE_NAME } from '@dovecote/proto';
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { selfSigned } from '../container-service/certificate.ts';
 import { Bell } from './bell.ts';
 import { systemClock } from './clock.ts';
 import { ConfigurationError } from './exit.ts';
+import { startHeartbeat } from './heartbeat.ts';
+import { type Log, silentLog } from './log.ts';
 import { parseOptions } from './options.ts';
 
 const needed = ['--session', 's', '--in', '/in', '--out', '/out', '--workspace', '/w', '--home', '/h'];
@@ -76,6 +80,52 @@ describe('the certificate', () => {
       const now = Date.UTC(year, 5, 1);
       expect(new X509Certificate(selfSigned(now).certificate).validToDate.getUTCFullYear()).toBe(year + 10);
     }
+  });
+});
+
+describe('the heartbeat', () => {
+  const pulse = (path: string) => {
+    let beat = (): void => {};
+    const warnings: string[] = [];
+    const log = { ...silentLog, warn: (_fields: object, sentence: string) => void warnings.push(sentence) } as unknown as Log;
+    const every = (_ms: number, task: () => void) => {
+      beat = task;
+      return () => {};
+    };
+    startHeartbeat(path, { ...systemClock, every }, log);
+    return { beat: () => beat(), warnings };
+  };
+  let root: string;
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'dovecote-heartbeat-'));
+  });
+  afterEach(() => rmSync(root, { recursive: true }));
+
+  test('beats at once and then by its timer', () => {
+    const file = join(root, 'heartbeat');
+    const { beat } = pulse(file);
+    utimesSync(file, 1, 1);
+    beat();
+    expect(statSync(file).mtimeMs).toBeGreaterThan(1_000_000);
+  });
+
+  test('that cannot be written is said once, and again when it had been well meanwhile', () => {
+    const { beat, warnings } = pulse(join(root, 'gone/heartbeat'));
+    beat();
+    expect(warnings).toHaveLength(1);
+    mkdirSync(join(root, 'gone'));
+    beat();
+    rmSync(join(root, 'gone'), { recursive: true });
+    beat();
+    expect(warnings).toHaveLength(2);
+  });
+
+  test('touches nothing that a link of the agent leads to', () => {
+    writeFileSync(join(root, 'target'), '');
+    utimesSync(join(root, 'target'), 1, 1);
+    symlinkSync(join(root, 'target'), join(root, 'heartbeat'));
+    expect(pulse(join(root, 'heartbeat')).warnings).toHaveLength(1);
+    expect(statSync(join(root, 'target')).mtimeMs).toBe(1_000);
   });
 });
 

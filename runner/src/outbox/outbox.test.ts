@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openOutboundWriter } from '@dovecote/proto';
+import { INBOUND_MIGRATIONS, latest, openInboundWriter, openOutboundWriter, SchemaSkewError } from '@dovecote/proto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Inbox } from '../inbox/inbox.ts';
 import { TestCell } from '../testing/cell.ts';
@@ -136,6 +136,18 @@ describe('the outbox', () => {
     },
   );
 
+  test('tells nobody of a claim that became visible with the last commit before the files are closed', async () => {
+    let told = false;
+    outbox.claim(turn('t1'), [cell.say('x')], () => {
+      told = true;
+    });
+    outbox.commit({});
+    outbox.close();
+    await new Promise(setImmediate);
+    expect(told).toBe(false);
+    outbox = open();
+  });
+
   test('counts no try for what a drain gives back', () => {
     const seq = cell.say('x');
     outbox.claim(turn('t'), [seq]);
@@ -189,6 +201,29 @@ describe('the inbox', () => {
     expect(inbox.control(clock.now()).map((row) => row.seq)).toEqual([control, stop]);
     expect(dueSeqs()).not.toContain(stop);
     expect(dueSeqs()).toContain(control);
+  });
+
+  test('knows at once what was settled without having been claimed', () => {
+    const stop = cell.say('/stop', { lane: 'control' });
+    expect(inbox.control(clock.now()).map(({ seq }) => seq)).toEqual([stop]);
+    outbox.commit({ settle: { seqs: [stop], state: 'done', turn: '' } });
+    expect(inbox.control(clock.now())).toEqual([]);
+  });
+
+  test('begins with the chat that a row of the control lane is from, however many messages wait elsewhere', () => {
+    cell.say('first');
+    const control = cell.say('an answer', { lane: 'control', chat: 'c2' });
+    const other = cell.say('another', { chat: 'c2' });
+    expect(dueSeqs()).toEqual([control, other]);
+  });
+
+  test('refuses a file that delivery has meanwhile brought to a version two ahead', () => {
+    openInboundWriter(cell.inboundPath, [
+      ...INBOUND_MIGRATIONS,
+      { version: latest(INBOUND_MIGRATIONS) + 1, sql: 'CREATE TABLE one (x INTEGER) STRICT' },
+      { version: latest(INBOUND_MIGRATIONS) + 2, sql: 'CREATE TABLE two (x INTEGER) STRICT' },
+    ]).close();
+    expect(() => inbox.changed()).toThrow(SchemaSkewError);
   });
 
   test('gives a row that killed two processes alone, with the silent rows that were with it, and lets none join', () => {

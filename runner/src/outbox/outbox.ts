@@ -317,6 +317,14 @@ export class Outbox {
     return Number(this.#sql('SELECT coalesce(max(seq), 0) FROM messages_out').pluck().get());
   }
 
+  /** After all that is ready to run; not at all once the files are closed, as a session's last commit may be right before that. */
+  soon(task: () => void): void {
+    setImmediate(() => {
+      if (this.#db.open) task();
+    });
+  }
+
+  /** Before the inbox is closed. */
   close(): void {
     this.#early?.timer.abort(TAKEN); // the next process finds the marker
     this.#db.close();
@@ -340,7 +348,7 @@ export class Outbox {
     if (early !== undefined) {
       this.#early = undefined;
       early.timer.abort(TAKEN);
-      setImmediate(early.onVisible); // whoever commits goes on first: he may be about to say that the rows are used
+      this.soon(early.onVisible); // whoever commits goes on first: he may be about to say that the rows are used
     }
     return result;
   }

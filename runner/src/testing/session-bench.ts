@@ -8,10 +8,11 @@ import { type Clock, systemClock } from '../lifecycle/clock.ts';
 import { noCrash, type Reached } from '../lifecycle/crash-point.ts';
 import { silentLog } from '../lifecycle/log.ts';
 import { systemRandom } from '../lifecycle/random.ts';
-import { Outbox } from '../outbox/outbox.ts';
+import { type Change, Outbox } from '../outbox/outbox.ts';
 import { OutboxFiles } from '../outbox/outbox-files.ts';
 import { type Answer, type Provider, ProviderError, type ProviderRequest } from '../providers/provider.ts';
 import { builtInTools } from '../tools/built-in.ts';
+import type { Tool } from '../tools/tool.ts';
 import { toolboxes } from '../tools/toolbox.ts';
 import { Drain } from '../turn/drain.ts';
 import { Session } from '../turn/session.ts';
@@ -26,12 +27,23 @@ export const calls = (name: string, input: unknown, text = ''): Partial<Answer> 
   stop: 'tools',
 });
 
+export interface SessionBenchOptions {
+  readonly clock?: Clock;
+  /** beside the runner's own */
+  readonly tools?: readonly Tool[];
+  /** where its provider is another than one that gives the replies at once */
+  readonly provider?: Partial<Provider>;
+}
+
 /** Its model gives these replies, one a step, over all processes. */
 export class SessionBench {
   readonly cell: TestCell;
   readonly requests: ProviderRequest[] = [];
   readonly progress: Progress[] = [];
+  /** what people would have seen of answers that were being written */
+  readonly partials: string[] = [];
   readonly #replies: readonly Reply[];
+  readonly #options: SessionBenchOptions;
   readonly #clock: Clock;
   /** called at each crash point */
   reached: Reached = noCrash;
@@ -44,8 +56,10 @@ export class SessionBench {
   constructor(
     replies: readonly (Reply | Partial<Answer> | ProviderError)[],
     cell: ConstructorParameters<typeof TestCell>[0] = {},
-    clock: Clock = systemClock,
+    options: SessionBenchOptions = {},
   ) {
+    this.#options = options;
+    const { clock = systemClock } = options;
     this.cell = new TestCell(cell);
     this.#replies = replies.map((reply) => (typeof reply === 'function' ? reply : () => reply));
     this.#clock = clock;
@@ -81,10 +95,12 @@ export class SessionBench {
           ...reply,
         } satisfies Answer;
       },
+      ...this.#options.provider,
     };
     this.#inbox = inbox;
     this.#outbox = outbox;
-    const tools = builtInTools({ jobs: new Jobs({ clock, random: systemRandom }), random: systemRandom });
+    const own = builtInTools({ jobs: new Jobs({ clock, random: systemRandom }), random: systemRandom });
+    const tools = [...own, ...(this.#options.tools ?? [])];
     const session = new Session(
       {
         inbox,
@@ -103,7 +119,7 @@ export class SessionBench {
         promptBase: () => ({ type: 'chat', shared: false, workspace: '/workspace', home: '/agent', attachments: '/attachments' }),
         bell: this.#bell,
         report: (progress) => this.progress.push(progress),
-        partials: { show: () => {}, end: () => {} },
+        partials: { show: ({ text }) => this.partials.push(text()), end: () => {} },
         skills: { refresh: async () => {}, list: [] },
         homeFiles: { read: () => [] },
         retryMs: 5_000,
@@ -115,6 +131,16 @@ export class SessionBench {
       this.#drain,
     );
     this.#running = session.run();
+  }
+
+  /** What a predecessor left: a turn of this change, in which it died. Before the start. */
+  put(change: Change & { readonly turn: { readonly id: string } }): void {
+    const inbox = Inbox.open(this.cell.inboundPath);
+    const outbox = Outbox.open(this.cell.outboundPath, { inbox, clock: this.#clock, onRows: () => {} });
+    outbox.claim({ id: change.turn.id, provider: 'scripted', model: undefined, origin: 2 }, change.settle?.seqs ?? []);
+    outbox.commit(change);
+    outbox.close();
+    inbox.close();
   }
 
   say(...args: Parameters<TestCell['say']>): number {

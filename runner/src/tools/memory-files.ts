@@ -101,7 +101,7 @@ function begun(db: Database): boolean {
     db.exec('BEGIN EXCLUSIVE');
     return true;
   } catch (e) {
-    if (e instanceof Error && 'code' in e && String(e.code).startsWith('SQLITE_BUSY')) return false;
+    if (String((e as { code?: unknown }).code).startsWith('SQLITE_BUSY')) return false;
     throw notALock(e);
   }
 }

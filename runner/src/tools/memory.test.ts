@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from '
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import Sqlite from 'better-sqlite3';
+import { ManualClock } from '../testing/manual-clock.ts';
 import { ToolBench } from '../testing/tool-bench.ts';
 
 let bench: ToolBench;
@@ -42,6 +44,28 @@ describe('the memory', () => {
     expect(await use('memory_edit', { path: 'a.md', old_text: 'two', new_text: 'x' })).toContain(
       'another conversation may have changed it',
     );
+  });
+
+  test('an edit wants its text exactly once', async () => {
+    await use('memory_write', { path: 'a.md', content: 'tea, tea', etag: 'new' });
+    expect(await use('memory_edit', { path: 'a.md', old_text: 'tea', new_text: 'cake' })).toContain('contains that text 2 times');
+    expect(readFileSync(join(bench.cell.home, 'memory/a.md'), 'utf8')).toBe('tea, tea');
+  });
+
+  test('a write behind one that never ends is given up after five seconds, with a sentence', async () => {
+    await use('memory_write', { path: 'a.md', content: 'one', etag: 'new' });
+    const other = new Sqlite(join(bench.cell.home, 'memory/.lock'));
+    other.exec('BEGIN EXCLUSIVE');
+    const clock = new ManualClock(1_000);
+    let result: string | undefined;
+    void bench.use('memory_write', { path: 'b.md', content: 'x', etag: 'new' }, { clock }).then(({ text }) => {
+      result = text;
+    });
+    await clock.runUntil(() => result !== undefined);
+    other.close();
+    expect(result).toContain('is being written by another conversation without end');
+    expect(clock.now()).toBeLessThan(7_000);
+    expect(await use('memory_write', { path: 'b.md', content: 'x', etag: 'new' })).toContain('Created');
   });
 
   test('four processes that write one file at once lose nothing', async () => {

@@ -107,7 +107,7 @@ export function toolboxes(
 }
 
 function isSqlite(e: unknown): boolean {
-  return e instanceof Error && 'code' in e && String(e.code).startsWith('SQLITE_');
+  return String(Object(e).code).startsWith('SQLITE_');
 }
 
 function shortened(text: string): string {

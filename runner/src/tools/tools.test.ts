@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { silentLog } from '../lifecycle/log.ts';
+import { WaitCutError } from '../lifecycle/wait-cut.ts';
 import type { TestCell } from '../testing/cell.ts';
 import { until } from '../testing/runner-process.ts';
 import { ToolBench } from '../testing/tool-bench.ts';
@@ -64,7 +65,53 @@ describe('the toolbox', () => {
   });
 });
 
+describe('a tool that fails', () => {
+  const failing = (error: unknown) =>
+    new Toolbox(
+      [
+        defineTool({
+          name: 'fails',
+          description: 'For this test.',
+          input: z.object({}),
+          permission: 'always',
+          repeatable: true,
+          run: () => Promise.reject(error),
+        }),
+      ],
+      undefined,
+      silentLog,
+    ).run('fails', {}, { signal: new AbortController().signal } as ToolContext);
+
+  test.each([
+    ['by a full volume tells the model to make room', Object.assign(new Error('write'), { code: 'ENOSPC' }), 'The volume is full.'],
+    ['in a way it should not tells its code alone', Object.assign(new Error('a secret'), { code: 'EIO' }), 'The tool failed: EIO.'],
+    ['without a code tells its name alone', new TypeError('a secret'), 'The tool failed: TypeError.'],
+  ])('%s', async (_what, error, sentence) => {
+    const { isError, text } = await failing(error);
+    expect([isError, text.startsWith(sentence), text.includes('secret')]).toEqual([true, true, false]);
+  });
+
+  test('because the session has no file any more, or a drain cuts its wait, is no result', async () => {
+    const sqlite = Object.assign(new Error('full'), { code: 'SQLITE_FULL' });
+    for (const error of [sqlite, new WaitCutError('an answer', 0)]) await expect(failing(error)).rejects.toBe(error);
+  });
+});
+
+test('only tools that would do their work twice, or report a failure that was none, are not run again by a resumed turn', () => {
+  const once = bench.toolbox.names.filter((name) => !bench.toolbox.repeatable(name));
+  expect(once).toEqual(['edit_file', 'exec', 'memory_edit', 'memory_write']);
+});
+
 describe('read_file', () => {
+  test('cuts long lines, and ends a page that would be too long', async () => {
+    put('long.txt', `${'x'.repeat(3_000)}\nshort\n`);
+    expect((await use('read_file', { path: 'long.txt' })).text).toBe(`     1\t${'x'.repeat(2_000)}… (1000 more characters)\n     2\tshort`);
+    put('many.txt', `${'y'.repeat(1_900)}\n`.repeat(80));
+    const { text } = await use('read_file', { path: 'many.txt' });
+    expect(text.length).toBeLessThan(102_000);
+    expect(text).toMatch(/\(lines 1 to 52 of 80; go on with offset 53\)$/);
+  });
+
   test('numbers lines, pages, and says where to go on', async () => {
     put('a.txt', Array.from({ length: 5 }, (_, n) => `line ${n + 1}\n`).join(''));
     expect(await use('read_file', { path: 'a.txt', offset: 2, limit: 2 })).toEqual({
@@ -190,6 +237,27 @@ describe('write_file and edit_file', () => {
 });
 
 describe('glob and grep', () => {
+  test('show so much and no more, say so, and let everything else go on meanwhile', async () => {
+    for (let n = 0; n < 501; n += 1) put(`f${n}.txt`, `needle ${'x'.repeat(1_000)}\n`);
+    expect((await use('glob', { pattern: '*.txt' })).text).toMatch(/\n\(1 more files\)$/);
+    let turns = 0;
+    const count = setInterval(() => {
+      turns += 1;
+    }, 0);
+    const { text } = await use('grep', { pattern: 'needle' });
+    clearInterval(count);
+    const lines = text.split('\n');
+    expect([lines.length, lines.at(-1)]).toEqual([201, '(more hits follow: narrow the search)']);
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(420);
+    expect(turns).toBeGreaterThan(0);
+    put('f0.txt', `${'x'.repeat(3 * 1024 * 1024)}\nneedle`);
+    expect((await use('grep', { pattern: '^needle$' })).text).toBe('No line matches.');
+    const stop = new AbortController();
+    const searching = use('grep', { pattern: 'no such thing' }, { signal: stop.signal });
+    stop.abort(new Error('stop'));
+    expect(await searching).toEqual({ isError: true, text: 'Stopped before it ended.' });
+  });
+
   test('find by pattern, newest first, and by text', async () => {
     mkdirSync(join(cell.workspace, 'src/node_modules'), { recursive: true });
     put('src/old.ts', 'const Alpha = 1;\n');
@@ -221,6 +289,12 @@ describe('exec', () => {
       text: expect.stringMatching(/workspace\noops\n\(exit code 3\)$/s),
     });
     expect(await use('exec', { command: 'true' })).toEqual({ isError: false, text: '(no output)' });
+  });
+
+  test('wants a folder to run in', async () => {
+    put('file', '');
+    expect((await use('exec', { command: 'true', cwd: 'file' })).text).toBe('file is not a folder.');
+    expect((await use('exec', { command: 'true', cwd: '/etc' })).isError).toBe(true);
   });
 
   test('keeps the beginning and the end of a long output', async () => {

@@ -59,6 +59,23 @@ describe('a question', () => {
     PATIENT_MS,
   );
 
+  test('that a drain cut is waited for in the next process no longer than it was to be', async () => {
+    const clock = new ManualClock(1_780_000_000_000);
+    const input = { question: 'Which?', options: ['Red', 'Blue'], wait_seconds: 20 };
+    const bench = new SessionBench([calls('ask_user_question', input), says('I wait.')], {}, { clock });
+    try {
+      bench.start();
+      bench.say('paint it');
+      await clock.runUntil(() => clock.now() >= 1_780_000_000_000 + 15_000);
+      await bench.sleep();
+      bench.start();
+      await clock.runUntil(() => bench.cell.texts().length === 1);
+      expect(clock.now()).toBe(1_780_000_000_000 + 20_000);
+    } finally {
+      await bench.close();
+    }
+  });
+
   test.each([
     ['five minutes', {}, 300_000],
     ['as long as the model said', { wait_seconds: 20 }, 20_000],
@@ -67,7 +84,11 @@ describe('a question', () => {
     async (_, wait, ms) => {
       const clock = new ManualClock(1_780_000_000_000);
       const input = { title: 'Colour', question: 'Which?', options: ['Red', 'Blue'], ...wait };
-      const bench = new SessionBench([calls('ask_user_question', input), says('I wait for your choice.'), says('Red it is.')], {}, clock);
+      const bench = new SessionBench(
+        [calls('ask_user_question', input), says('I wait for your choice.'), says('Red it is.')],
+        {},
+        { clock },
+      );
       const { cell } = bench;
       try {
         bench.start();

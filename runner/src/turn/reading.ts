@@ -87,10 +87,10 @@ export class Reading {
 
   /** Delivery edits rows in place until it sees the claim: what it changed between our reading and that is told. */
   #compare(read: readonly DueRow[], step: number): void {
-    const { inbox, unseenChanges } = this.#deps;
+    const { inbox, outbox, unseenChanges } = this.#deps;
     const current = unlessPassing(() => inbox.reread(read.map((row) => row.seq)));
     if (current === undefined) {
-      setImmediate(() => this.#compare(read, step)); // it met a commit of delivery's
+      outbox.soon(() => this.#compare(read, step)); // it met a commit of delivery's
       return;
     }
     const now = new Map(current.map((row) => [row.seq, row]));

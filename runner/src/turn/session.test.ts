@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS, openInboundReader, openOutboundWriter } from '@dovecote/proto';
+import { INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS, openInboundReader, openInboundWriter, openOutboundWriter } from '@dovecote/proto';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { POISON } from '../outbox/outbox.ts';
 import type { TestCell } from '../testing/cell.ts';
@@ -149,12 +149,13 @@ describe('a message that kills its runner', () => {
 
   test('inside a tool is told to the model as interrupted, and the tool is not run again', async () => {
     const cell = running.cell();
-    cell.say('tool exec {"command":"echo run >> runs; kill -9 $PPID"}\nsay after: {result}');
+    cell.say('tool exec {"command":"echo run >> runs; kill -9 $PPID"}\nalso exec {"command":"echo second >> runs"}\nsay after');
     expect((await running.start(cell).ended).signal).toBe('SIGKILL');
     running.start(cell);
     await until('it is answered', () => cell.texts().length === 1);
-    expect(cell.texts()[0]).toMatch(/^after: Interrupted: /);
-    expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('run\n');
+    const results = cell.history().flatMap(({ role, content }) => (role === 'tool' ? (JSON.parse(content) as { text: string }[]) : []));
+    expect(results).toMatchObject([{ text: expect.stringMatching(/^Interrupted: /) }, { text: '(no output)' }]);
+    expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('run\nsecond\n'); // that had not begun
   });
 
   test('in a later step each time is given up with a sentence', async () => {
@@ -314,16 +315,20 @@ describe('a model', () => {
 describe('a drain', () => {
   test('waits for the step in hand, leaves the turn for the next process, and nothing counts as a failure', async () => {
     const cell = running.cell();
-    cell.say('tool exec {"command":"touch started; sleep 0.3; echo one >> runs"}\ntool exec {"command":"echo two >> runs"}\nsay finished');
+    cell.say(
+      'tool exec {"command":"touch started; sleep 0.3; echo one >> runs"}\nalso exec {"command":"echo two >> runs"}\n' +
+        'tool exec {"command":"echo three >> runs"}\nsay finished',
+    );
     const runner = running.start(cell);
     await until('the tool runs', () => existsSync(join(cell.workspace, 'started')));
     expect(await runner.drain()).toEqual({ code: 0, signal: null });
     expect(cell.turns()).toMatchObject([{ state: 'running', steps: 1 }]);
     expect(cell.state('checkpoint')).toMatchObject({ step: 1 });
+    expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('one\n');
     running.start(cell);
     await until('it is answered', () => cell.texts().length === 1);
     expect(cell.texts()).toEqual(['finished']);
-    expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('one\ntwo\n');
+    expect(readFileSync(join(cell.workspace, 'runs'), 'utf8')).toBe('one\ntwo\nthree\n');
   });
 
   test('of a process that had not yet gone on with the turn leaves it as it was: its next call has not run', async () => {
@@ -502,17 +507,25 @@ describe('the files', () => {
     expect(() => openInboundReader(cell.inboundPath).exec('DELETE FROM messages_in')).toThrow(/readonly/);
   });
 
-  test('may come after the Pod: the runner waits for its cell', async () => {
+  test('may come after the Pod: the runner waits for its cell, also while that is empty, and for its agent', async () => {
     const cell = running.cell();
     cell.say('say here I am');
+    const agent = cell.inbound.prepare('SELECT config, hash FROM agent').get();
+    cell.inbound.exec('DELETE FROM agent');
     cell.inbound.close();
     const bytes = readFileSync(cell.inboundPath);
     rmSync(cell.inboundPath);
-    running.start(cell);
+    const runner = running.start(cell);
     await until('the runner runs', () => existsSync(join(cell.out, 'heartbeat')));
-    const { writeFileSync } = await import('node:fs');
     writeFileSync(cell.inboundPath, '');
+    await new Promise((resolve) => setTimeout(resolve, 500)); // it has looked several times by then
     writeFileSync(cell.inboundPath, bytes);
+    await until('it has its own file', () => existsSync(cell.outboundPath));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const late = openInboundWriter(cell.inboundPath);
+    late.prepare('INSERT INTO agent VALUES (1, @config, @hash)').run(agent);
+    late.close();
     await until('it is answered', () => cell.texts().length === 1);
+    expect(runner.child.exitCode).toBeNull();
   });
 });

@@ -1,9 +1,15 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
 import { IDLE } from '../attach/progress.ts';
-import { ProviderError } from '../providers/provider.ts';
+import { type Answer, ProviderError } from '../providers/provider.ts';
+import { ManualClock } from '../testing/manual-clock.ts';
 import { until } from '../testing/runner-process.ts';
 import { calls, SessionBench, says } from '../testing/session-bench.ts';
+import { defineTool } from '../tools/tool.ts';
 import { CANNOT_COMPACT, COMPACTED, CUT_OFF, NO_ANSWER, NOTHING_TO_COMPACT, REFUSED } from './sentences.ts';
+import { RESUME_STATE, type ResumeState } from './turn-state.ts';
 
 let bench: SessionBench;
 const make = (...args: ConstructorParameters<typeof SessionBench>): SessionBench => {
@@ -117,6 +123,131 @@ describe('a turn', () => {
     expect(bench.cell.texts()).toEqual([expect.stringContaining('longer than one turn may take')]);
   });
 
+  test('that is stopped leaves a transcript in which each call has a result, and the model learns of the stop', async () => {
+    const [first, second] = [calls('exec', { command: 'touch begun; sleep 60' }), calls('exec', { command: 'touch never' })];
+    const { cell } = make([{ ...first, blocks: [...(first.blocks ?? []), ...(second.blocks ?? [])] }, says('next')]);
+    bench.say('go');
+    await until('the first runs', () => existsSync(join(cell.workspace, 'begun')));
+    bench.say('/stop', { lane: 'control' });
+    await bench.ended(1);
+    bench.say('and now?');
+    await bench.ended(2);
+    const messages = bench.requests[1]?.messages ?? [];
+    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'tool', 'assistant', 'user']);
+    expect(messages[3]?.blocks).toMatchObject([{ type: 'tool_result', text: 'Stopped by the user.' }]);
+    expect(JSON.stringify(messages[4])).toContain('(Stopped by the user.)');
+    expect(existsSync(join(cell.workspace, 'never'))).toBe(false);
+  });
+
+  test("that is refused in a later step leaves people's words and an error, in the same process too", async () => {
+    make([calls('list_dir', {}), ProviderError.permanent('BadRequest', 'no'), says('fine')]);
+    bench.say('bad words');
+    await bench.ended(1);
+    bench.say('good words');
+    await bench.ended(2);
+    const messages = bench.requests[2]?.messages ?? [];
+    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user']);
+    expect(JSON.stringify(messages)).not.toContain('list_dir');
+  });
+
+  test.each([
+    [0, 0],
+    [1, 5_000],
+    [2, 10_000],
+    [3, 20_000],
+  ])('that ended its process in one step %d times before and now again goes on after %d ms', async (before, wait) => {
+    const clock = new ManualClock(1_780_000_000_000);
+    bench = new SessionBench([says('at last')], {}, { clock });
+    const seq = bench.cell.say('go');
+    bench.put({
+      history: [{ turn: 't1', step: 1, role: 'user', blocks: [{ type: 'text', text: 'go' }], inSeq: seq }],
+      settle: { seqs: [seq], state: 'done', turn: 't1' },
+      turn: { id: 't1', state: 'running', steps: 1 },
+      state: before === 0 ? {} : { [RESUME_STATE]: { turn: 't1', step: 1, count: before } satisfies ResumeState },
+    });
+    bench.start();
+    await clock.runUntil(() => bench.cell.texts().length === 1);
+    expect(clock.now() - 1_780_000_000_000).toBe(wait);
+  });
+
+  test('may wait for its provider for longer than it may take itself', async () => {
+    const clock = new ManualClock(1_780_000_000_000);
+    const busy = ProviderError.transient('RateLimited', 'busy', { retryAfterMs: 120_000 });
+    make([calls('list_dir', {}), busy, calls('glob', { pattern: '*' }), says('done')], { agent: { turnTimeoutMs: 60_000 } }, { clock });
+    bench.say('go');
+    await clock.runUntil(() => bench.cell.turns()[0]?.state === 'done');
+    expect(bench.cell.texts().at(-1)).toBe('done');
+    expect(clock.now()).toBe(1_780_000_000_000 + 120_000);
+  });
+
+  test('is begun by the poll when no doorbell rings, while another message waits for its time', async () => {
+    const clock = new ManualClock(1_780_000_000_000);
+    make([says('now'), says('later')], {}, { clock });
+    bench.say('later', { not_before: clock.now() + 3_600_000 });
+    for (let n = 0; n < 20; n += 1) await new Promise(setImmediate);
+    bench.cell.say('now');
+    await clock.runUntil(() => bench.cell.texts().length === 1);
+    expect(clock.now()).toBeLessThan(1_780_000_000_000 + 2_000);
+  });
+
+  test('tells a later deadline of a tool that shows signs of life', async () => {
+    const clock = new ManualClock(1_780_000_000_000);
+    const slow = defineTool({
+      name: 'slow',
+      description: 'For this test.',
+      input: z.object({}),
+      permission: 'always',
+      repeatable: true,
+      deadlineMs: () => 10_000,
+      run: async (_input, { progressed, signal }) => {
+        for (let n = 0; n < 3; n += 1) {
+          await clock.sleep(8_000, signal);
+          progressed();
+          progressed(); // a moment later: nothing new
+        }
+        return 'slow but sure';
+      },
+    });
+    make([calls('slow', {}), says('done')], {}, { clock, tools: [slow] });
+    bench.say('go');
+    await clock.runUntil(() => bench.cell.texts().length === 1);
+    const deadlines = bench.progress.flatMap(({ activity, deadlineMs }) => (activity === 'slow' ? [deadlineMs - 1_780_000_000_000] : []));
+    expect(deadlines).toEqual([10_000, 18_000, 26_000, 34_000]);
+  });
+
+  test('reads the newest hundred silent messages, is told how many it does not, and is done with all', async () => {
+    const { cell } = make([says('read')]);
+    cell.inbound.transaction(() => {
+      for (let n = 0; n < 130; n += 1) cell.say(`quiet ${n}.`, { trigger: 0 });
+    })();
+    bench.say('now');
+    await bench.ended();
+    const read = JSON.stringify(bench.requests[0]?.messages);
+    expect(read).toContain('30 earlier messages of this chat are left out.');
+    expect([read.includes('quiet 29.'), read.includes('quiet 30.')]).toEqual([false, true]);
+    expect(cell.acks().filter(({ state }) => state === 'done')).toHaveLength(131);
+  });
+
+  test('shows of an answer that was begun twice its second beginning alone', async () => {
+    make(
+      [],
+      {},
+      {
+        provider: {
+          async *stream({ attempt, purpose }) {
+            if (purpose === 'title') throw ProviderError.permanent('BadRequest', 'no titles here');
+            yield { type: 'text', text: attempt === 0 ? 'one half' : 'the whole' } as const;
+            if (attempt === 0) throw ProviderError.transient('Network', 'cut', { retryAfterMs: 1 });
+            yield { type: 'answer', ...says('the whole'), stop: 'end', model: 'm', usage: { inputTokens: 1, outputTokens: 1 } } as Answer;
+          },
+        },
+      },
+    );
+    bench.say('go');
+    await bench.ended();
+    expect(bench.partials).toEqual(['one half', 'the whole']);
+  });
+
   test('keeps the usage of each answer with it', async () => {
     make([calls('list_dir', {}), says('done', { usage: { inputTokens: 9, outputTokens: 8, cacheReadTokens: 7 } })]);
     bench.say('go');
@@ -166,6 +297,42 @@ describe('a turn', () => {
     }
     expect(bench.cell.texts().slice(2)).toEqual(['short again']);
     expect(bench.requests.map((request) => request.messages.length)).toEqual([1, 3, 5, 1, 3]);
+  });
+
+  test.each([
+    ['stops because of it', { blocks: [], stop: 'context' as const }],
+    ['refuses it', tooLong],
+  ])('goes on with its older half summed up when the model %s', async (_how, refusal) => {
+    make([says('a'.repeat(40_000)), says('b'.repeat(40_000)), refusal, says('a and b'), says('short again')]);
+    for (const [index, text] of ['one', 'two', 'three'].entries()) {
+      bench.say(text);
+      await bench.ended(index + 1);
+    }
+    expect(bench.cell.texts().slice(2)).toEqual([COMPACTED, 'short again']);
+    expect(bench.requests.map(({ purpose }) => purpose)).toEqual([undefined, undefined, undefined, 'summary', undefined]);
+  });
+
+  test('is refused at once when a bad request cannot be for its length', async () => {
+    make([says('noted'), tooLong, says('fine')]);
+    for (const [index, text] of ['one', 'two', 'three'].entries()) {
+      bench.say(text);
+      await bench.ended(index + 1);
+    }
+    expect(bench.cell.turns().map(({ state }) => state)).toEqual(['done', 'failed', 'done']);
+    expect(bench.requests).toHaveLength(3);
+  });
+
+  test.each([
+    ['makes room before it asks for more than its provider takes', false, ['summary']],
+    ['leaves that to a provider that does it itself', true, []],
+  ])('%s', async (_what, compactsItself, summaries) => {
+    const provider = { transcriptChars: 50_000, compactsItself: () => compactsItself };
+    make([says('a'.repeat(40_000)), says('b'.repeat(40_000)), says('third'), says('fourth')], {}, { provider });
+    for (const [index, text] of ['one', 'two', 'three'].entries()) {
+      bench.say(text);
+      await bench.ended(index + 1);
+    }
+    expect(bench.requests.flatMap(({ purpose }) => (purpose === 'summary' ? [purpose] : []))).toEqual(summaries);
   });
 
   test('sums up what was said on demand, and goes on from there', async () => {
