@@ -1,6 +1,5 @@
 /** One request on to an upstream and its answer back: unbuffered both ways, ended on one side when it ends on the other. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Dispatcher, request } from 'undici';
 import { Refusal } from './refusal.ts';
@@ -13,7 +12,7 @@ export interface Exchange {
   readonly signal: AbortSignal;
 }
 
-/** Sees what passes, after it passed. */
+/** Sees what passes. Never throws. */
 export interface Observer {
   headers(statusCode: number, headers: IncomingHttpHeaders): void;
   chunk(chunk: Buffer): void;
@@ -73,17 +72,10 @@ export async function forward({ incoming, response, signal }: Exchange, upstream
     (entry): entry is [string, string | string[]] => entry[1] !== undefined && !KEPT_BACK.has(entry[0]),
   );
   response.writeHead(answer.statusCode, Object.fromEntries(passed));
-  response.flushHeaders();
-  if (options.observer === undefined) await pipeline(answer.body, response);
-  else await pipeline(answer.body, observed(options.observer), response);
+  // On its way with what follows at once, or, of a stream that has nothing to say yet, alone.
+  setImmediate(() => response.flushHeaders());
+  const { observer } = options;
+  if (observer !== undefined) answer.body.on('data', (chunk: Buffer) => observer.chunk(chunk));
+  await pipeline(answer.body, response);
   return answer.statusCode;
-}
-
-function observed(observer: Observer): Transform {
-  return new Transform({
-    transform: (chunk: Buffer, _encoding, done) => {
-      done(null, chunk);
-      observer.chunk(chunk);
-    },
-  });
 }

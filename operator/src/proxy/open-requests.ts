@@ -11,6 +11,9 @@ export class TimeUpError extends Error {
   override readonly name = 'TimeUpError';
 }
 
+/** A reason of its own would be made, with its stack, for each request. */
+const ENDED = new Error('the request ended');
+
 /** What is open, by session. */
 export class OpenRequests {
   readonly #bySession = new Map<string, number>();
@@ -51,7 +54,7 @@ export class OpenRequests {
       timeUp.signal.throwIfAborted(); // whatever broke, broke because of that
       throw e;
     } finally {
-      ended.abort();
+      ended.abort(ENDED);
       this.#count -= 1;
       const left = (this.#bySession.get(session) ?? 1) - 1;
       if (left > 0) this.#bySession.set(session, left);

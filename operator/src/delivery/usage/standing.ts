@@ -30,36 +30,34 @@ export function standingOf(
   if (budget === undefined) return undefined;
   const period = periodAt(budget.period, now);
   const { tokens, cost } = used(period.fromMs);
+  const { tokens: mostTokens, cost: mostCost } = budget;
   const limits = [
-    ...(budget.tokens === undefined
+    ...(mostTokens === undefined ? [] : [{ used: BigInt(tokens), limit: BigInt(mostTokens), words: () => tokenWords(tokens, mostTokens) }]),
+    ...(mostCost === undefined
       ? []
-      : [{ used: BigInt(tokens), limit: BigInt(budget.tokens), words: tokenWords(tokens, budget.tokens) }]),
-    ...(budget.cost === undefined
-      ? []
-      : [{ used: BigInt(cost), limit: microUnits(budget.cost), words: `${(cost / 1_000_000).toFixed(2)} of ${budget.cost} in cost` }]),
+      : [{ used: BigInt(cost), limit: microUnits(mostCost), words: () => `${(cost / 1_000_000).toFixed(2)} of ${mostCost} in cost` }]),
   ];
+  const exhausted = limits.find((one) => one.used >= one.limit);
+  const low = limits.find((one) => one.used * 100n >= one.limit * LOW_PERCENT);
+  // Before each request, and most are far from the limit: words and dates cost more than all of the rest.
+  if (low === undefined) return { reason: Reason.BudgetLeft, sentence: '', message: 'More than a fifth of its budget is left.', ...period };
   const name = agentGroup.spec.displayName ?? agentGroup.metadata.name;
   const span = SPAN[budget.period];
   const end = dateOf(period.untilMs);
-  const exhausted = limits.find((one) => one.used >= one.limit);
   if (exhausted !== undefined) {
     return {
       reason: Reason.BudgetExhausted,
-      sentence: `${name} has used up its budget for ${span}: ${exhausted.words}. It goes on by itself on ${end}, or when its budget is raised.`,
+      sentence: `${name} has used up its budget for ${span}: ${exhausted.words()}. It goes on by itself on ${end}, or when its budget is raised.`,
       message: `Its budget for the period that ends on ${end} is used up: messages wait until then, or until it is raised.`,
       ...period,
     };
   }
-  const low = limits.find((one) => one.used * 100n >= one.limit * LOW_PERCENT);
-  if (low !== undefined) {
-    return {
-      reason: Reason.BudgetLow,
-      sentence: `${name} has used ${(low.used * 100n) / low.limit} % of its budget for ${span}: ${low.words}. When it is used up, messages wait until ${end}.`,
-      message: `Less than a fifth of its budget for the period that ends on ${end} is left.`,
-      ...period,
-    };
-  }
-  return { reason: Reason.BudgetLeft, sentence: '', message: 'More than a fifth of its budget is left.', ...period };
+  return {
+    reason: Reason.BudgetLow,
+    sentence: `${name} has used ${(low.used * 100n) / low.limit} % of its budget for ${span}: ${low.words()}. When it is used up, messages wait until ${end}.`,
+    message: `Less than a fifth of its budget for the period that ends on ${end} is left.`,
+    ...period,
+  };
 }
 
 const tokenWords = (used: number, limit: number): string => `${used.toLocaleString('en-US')} of ${limit.toLocaleString('en-US')} tokens`;
