@@ -393,8 +393,8 @@ const cases: readonly Case[] = [
       is: 'failed',
       reason: 'RunnerRefused',
       message:
-        "It refuses: no such flag. It is started again as soon as its AgentGroup or the runner's image is another. With both as they are that " +
-        'is tried at 2026-01-01T12:04:00Z, or when you set spec.suspended of Session s and take it back.',
+        "It refuses: no such flag. Change spec.image of its AgentGroup, or the runner's image, and it is started again at once; with the same " +
+        'Pod that is tried at 2026-01-01T12:04:00Z, or when you set spec.suspended of Session s and take it back.',
     },
   },
   {

@@ -189,8 +189,8 @@ function refusedView(
   said = status?.lastExit?.message ?? 'The runner refuses to run',
 ): View {
   const message =
-    `${said.replace(/[. ]+$/, '')}. It is started again as soon as its AgentGroup or the runner's image is another. With both as they are that is tried at ` +
-    `${retryAt}, or when you set spec.suspended of Session ${metadata.name} and take it back.`;
+    `${said.replace(/[. ]+$/, '')}. Change spec.image of its AgentGroup, or the runner's image, and it is started again at once; with the same ` +
+    `Pod that is tried at ${retryAt}, or when you set spec.suspended of Session ${metadata.name} and take it back.`;
   return { is: 'failed', reason: Reason.RunnerRefused, message };
 }
 

@@ -113,7 +113,7 @@ describe('controller and kubelet together', () => {
       type: 'Ready',
       status: 'False',
       reason: 'RunnerRefused',
-      message: expect.stringContaining('The runner refuses its configuration or the version of its files: last words. It is started again'),
+      message: expect.stringContaining('The runner refuses its configuration or the version of its files: last words. Change spec.image'),
     });
     expect(failed.status?.lastExit).toMatchObject({ reason: 'RunnerRefused', exitCode: 78 });
     for (const deadline = Date.now() + 45_000; (await store.get(pods, 's')) !== undefined && Date.now() < deadline; )
