@@ -5,8 +5,8 @@ import { clusterVerifies, untilAsleep } from '../../harness/cluster-scenario.ts'
 import { until } from '../../harness/until.ts';
 import type { WebChat } from '../../harness/web-chat.ts';
 
-const ask = (title: string): string =>
-  `tool ask_user_question {"title":"${title}","question":"Which one?","options":["Red","Blue"]}\nsay ${title}: {result}`;
+const ask = (title: string, more: object = {}): string =>
+  `tool ask_user_question ${JSON.stringify({ title, question: 'Which one?', options: ['Red', 'Blue'], ...more })}\nsay ${title}: {result}`;
 
 /** The question as the page shows it. */
 const asked = (chat: WebChat, title: string) =>
@@ -30,9 +30,9 @@ clusterVerifies(
     expect(await chat.answer('Colour: ')).toContain(`chose: ${label}`);
     expect((await get('pod', session))?.metadata.uid ?? pod).toBe(pod); // the same, or asleep by now
 
-    await chat.send(ask('Shape'));
+    await chat.send(ask('Shape', { wait_seconds: 3 }));
     const second = await asked(chat, 'Shape');
-    await chat.send('/stop'); // its turn would wait for five minutes
+    await chat.answer('Shape: Nobody has answered yet');
     await untilAsleep(session);
     expect(await chat.press({ session, seq: second.seq, option: 1 })).toMatchObject({ outcome: 'stored', label: 'Blue' });
     await chat.answer('You chose: Blue');
