@@ -53,7 +53,7 @@ export interface GatewayContext {
 export type GatewayPlugin = (app: FastifyInstance, gateway: GatewayContext) => Promise<void> | void;
 
 export interface GatewayDeps {
-  readonly store: Pick<ResourceStore, 'applyStatus'>;
+  readonly store: Pick<ResourceStore, 'applyStatus' | 'get'>;
   /** Filled by reflectors of the composition. */
   readonly caches: GatewayCaches;
   /** The values of a Secret, decoded; undefined when it does not exist. */
@@ -128,6 +128,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const inbox = new ShardInbox({ clients, tokens: deps.tokens, metrics });
   const shown = new ShownAnswers({ find: (name) => supervisor.find(name), clock, log, metrics });
   const intake = new Intake({
+    store: deps.store,
     onAnswer: (channel, event, answered) => shown.show(channel, event, answered),
     objects,
     inbox,

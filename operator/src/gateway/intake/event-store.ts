@@ -1,6 +1,7 @@
 /** An event is routed, and every decision about it made durable in delivery: the way from channels over routing to inbox-client. */
 import { type AgentGroup, byteCount, type Channel } from '@dovecote/crds';
 import type { inbox } from '@dovecote/proto';
+import type { ResourceStore } from '../../kube/store.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Reached } from '../../lib/crash-point.ts';
 import { WaitingError } from '../../lib/errors.ts';
@@ -23,9 +24,10 @@ import { mayAnswer } from '../routing/may-answer.ts';
 import { route } from '../routing/route.ts';
 import type { Place } from './chat-order.ts';
 import type { Receipt } from './receipt.ts';
-import { shardFor } from './shard-for.ts';
+import { SessionShards } from './session-shards.ts';
 
 export interface EventStoreDeps {
+  readonly store: Pick<ResourceStore, 'get'>;
   readonly objects: GatewayObjects;
   readonly inbox: ShardInbox;
   readonly limits: {
@@ -48,9 +50,11 @@ interface Sending {
 
 export class EventStore {
   readonly #deps: EventStoreDeps;
+  readonly #shards: SessionShards;
 
   constructor(deps: EventStoreDeps) {
     this.#deps = deps;
+    this.#shards = new SessionShards(deps);
   }
 
   /** Resolves when every decision about the event is durable; rejects when one is not. `place`: where it stands in its chat. */
@@ -96,7 +100,7 @@ export class EventStore {
       deliver.map(async ({ agentGroup, scope }, n) => {
         const agent = objects.agentGroup(agentGroup);
         if (agent === undefined) throw new AttachmentError(false, `"${attachment.name}" was not taken: its agent does not exist`);
-        const shard = shardFor(agent, scope);
+        const shard = await this.#retrying(() => this.#shards.of(agent, scope, signal), signal);
         const { stagedId } = await stageAttachment(shardInbox, shard, agentGroup, copies[n] ?? attachment, maxBytes, signal);
         return { agentGroup, shard, stagedId };
       }),
@@ -183,7 +187,7 @@ export class EventStore {
   ): Promise<void> {
     // An agent that is quite new has its shard in a moment.
     const shard = await this.#retrying(
-      async () => shardFor(this.#deps.objects.agentGroup(decision.agentGroup) ?? agent, decision.scope),
+      () => this.#shards.of(this.#deps.objects.agentGroup(decision.agentGroup) ?? agent, decision.scope, signal),
       signal,
     );
     const files = await takeAttachments(
@@ -206,7 +210,7 @@ export class EventStore {
 
   async #amend(channel: Channel, event: IncomingEvent, decision: Amend, agent: AgentGroup, signal: AbortSignal): Promise<void> {
     const request = amendRequest(channel, event, decision, this.#deps.clock.now());
-    await this.#deps.inbox.amend(shardFor(agent, decision.scope), request, signal);
+    await this.#deps.inbox.amend(await this.#shards.of(agent, decision.scope, signal), request, signal);
   }
 
   async #recordDrop(channel: Channel, event: IncomingEvent, drop: Drop, signal: AbortSignal): Promise<void> {

@@ -61,6 +61,7 @@ export async function testGateway(
   const registry = new Registry();
   const gateway = await startGateway({
     store: {
+      get: async () => undefined,
       applyStatus: async (_type, name, status) => {
         statuses.push({ name, status: status as ChannelStatusWrite });
         return undefined;
