@@ -3,9 +3,18 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { browserPath, openBrowser } from '../../harness/browser.ts';
 import { localStage, PATIENT_MS } from '../../harness/stage.ts';
+import { until } from '../../harness/until.ts';
 import { verifies } from '../../verifies.ts';
 
 const WAIT = { timeout: 60_000 };
+
+/** What the page showed at a moment. */
+interface Shown {
+  /** answers that do not grow any more */
+  readonly whole: number;
+  readonly partial: string;
+  readonly activity: string;
+}
 
 if (browserPath === undefined)
   test.skip('the page of the web chat is used where there is a browser (CHROMIUM names one) [chan/local]', () => {});
@@ -39,8 +48,8 @@ else {
       shown.push({ whole, partial: textOf('.m.partial'), activity: textOf('#activity') });
     }).observe(document.body, { subtree: true, childList: true, characterData: true });`);
   }
-  const showed = (page: Page, condition: string): Promise<unknown> =>
-    page.waitForFunction(`shown.some(({ whole, partial, activity }) => ${condition})`, undefined, WAIT);
+  const showed = (page: Page, matching: (shown: Shown) => boolean): Promise<boolean> =>
+    until('the page showed it', async () => (await page.evaluate<Shown[]>('shown')).some(matching), WAIT.timeout);
   const answers = (page: Page): Promise<string[]> => page.locator('.m.out').allTextContents();
   const answered = (page: Page, text: string): Promise<void> => page.locator('.m.out', { hasText: text }).last().waitFor(WAIT);
 
@@ -55,7 +64,7 @@ else {
       expect(await page.locator('#log :is(img, script, a)').count()).toBe(0);
       await remember(page);
       await say(page, 'tool exec {"command":"sleep 1"}\nsay slept');
-      await showed(page, "activity.includes('using exec')");
+      await showed(page, ({ activity }) => activity.includes('using exec'));
       await answered(page, 'slept');
       expect(problems).toEqual([]);
       await page.close();
@@ -101,7 +110,7 @@ else {
       const text = Array.from({ length: 40 }, (_, n) => `word${n}`).join(' ');
       await remember(page);
       await say(page, `tool exec {"command":"echo hi > f.txt"}\ntool send_file {"path":"f.txt"}\nstream slowly ${text}`);
-      await showed(page, "partial.includes('word3') && whole < 2");
+      await showed(page, ({ partial, whole }) => partial.includes('word3') && whole < 2);
       await answered(page, 'word39');
       await page.locator('.m.partial').waitFor({ state: 'detached', ...WAIT });
       expect(await answers(page)).toEqual([expect.stringContaining('f.txt'), text]);
