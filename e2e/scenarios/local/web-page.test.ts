@@ -66,6 +66,14 @@ else {
       await say(page, 'tool exec {"command":"sleep 1"}\nsay slept');
       await showed(page, ({ activity }) => activity.includes('using exec'));
       await answered(page, 'slept');
+      const rows = Array.from({ length: 40 }, (_, n) => `say | ${n} | x |`).join('\n');
+      await say(page, `say Behind a line:\nsay | a | b |\nsay |---|---|\n${rows}`);
+      await page.locator('.m.out td', { hasText: '39' }).waitFor(WAIT);
+      expect(await page.locator('.m.out th').allTextContents()).toEqual(['a', 'b']);
+      // The end stays in view when the files that wait to be sent take their room from the log.
+      await page.setInputFiles('#picker', { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('a') });
+      await page.locator('#files li').waitFor(WAIT);
+      await until('the end is in view', () => page.evaluate<boolean>('log.scrollHeight - log.scrollTop - log.clientHeight < 2'));
       expect(problems).toEqual([]);
       await page.close();
     },

@@ -20,9 +20,13 @@ const partials = new Map();
 
 const div = (className, ...children) => Object.assign(el('div', ...children), { className });
 
+const endInView = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+/** As it was when somebody scrolled last, or the log changed. */
+let pinned = true;
+
 /** Changes the log and keeps its end in view, unless somebody reads further up. */
 function changing(change) {
-  const pinned = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+  pinned = endInView();
   const result = change();
   if (pinned) log.scrollTop = log.scrollHeight;
   latest.hidden = pinned;
@@ -34,8 +38,13 @@ export function jumpToLatest() {
   latest.hidden = true;
 }
 log.addEventListener('scroll', () => {
-  if (log.scrollHeight - log.scrollTop - log.clientHeight < 80) latest.hidden = true;
+  pinned = endInView();
+  if (pinned) latest.hidden = true;
 });
+// Files and lines that wait to be sent take their room from the log.
+new ResizeObserver(() => {
+  if (pinned) log.scrollTop = log.scrollHeight;
+}).observe(log);
 
 export function show(message) {
   changing(() => place(message, contentOf(message)));

@@ -51,7 +51,7 @@ function blockAt(lines, at, depth) {
   if (RULE.test(line)) return [el('hr'), at + 1];
   if (depth < MAX_DEPTH && QUOTE.test(line)) return quote(lines, at, depth);
   if (depth < MAX_DEPTH && ITEM.test(line)) return list(lines, at, depth);
-  if (line.includes('|') && TABLE_LINE.test(lines[at + 1] ?? '') && lines[at + 1].includes('-')) return table(lines, at);
+  if (startsTable(lines, at)) return table(lines, at);
   return paragraph(lines, at, depth);
 }
 
@@ -108,6 +108,8 @@ function item(body, depth) {
 const isIndented = (line, indent) => line !== undefined && line.trim() !== '' && line.length - line.trimStart().length > indent;
 const startsBlock = (line) => FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line);
 
+const startsTable = (lines, at) => lines[at].includes('|') && TABLE_LINE.test(lines[at + 1] ?? '') && lines[at + 1].includes('-');
+
 function table(lines, at) {
   const cellsOf = (line) =>
     line
@@ -130,7 +132,7 @@ function table(lines, at) {
 
 function paragraph(lines, at, depth) {
   let end = at + 1;
-  while (end < lines.length && lines[end].trim() !== '' && !startsBlock(lines[end])) {
+  while (end < lines.length && lines[end].trim() !== '' && !startsBlock(lines[end]) && !startsTable(lines, end)) {
     if (depth < MAX_DEPTH && ITEM.test(lines[end])) break;
     end += 1;
   }
