@@ -1,11 +1,12 @@
 /**
- * What the path of a message costs when nothing is on it but its hops: four processes, the contracts' own messages, four durable
- * commits, no permission, no ledger, no restart. Dovecote's figure beside this one tells what its promises cost on the machine at hand.
+ * What the path of a message costs when nothing is on it but its hops: a gateway, a delivery and a runner for each chat, the contracts'
+ * own messages, four durable commits, no permission, no ledger, no restart. Dovecote's figure beside this one tells what its promises
+ * cost on the machine at hand.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,8 +36,8 @@ const NO_EVENT = {
   attachmentErrors: [],
 } as const;
 
-function open(name: string, readonly = false): Sqlite.Database {
-  const db = new Sqlite(join(folder, name), readonly ? { readonly, fileMustExist: true, timeout: 5_000 } : { timeout: 5_000 });
+function open(cell: string, name: string, readonly = false): Sqlite.Database {
+  const db = new Sqlite(join(cell, name), readonly ? { readonly, fileMustExist: true, timeout: 5_000 } : { timeout: 5_000 });
   if (readonly) return db;
   db.pragma('journal_mode = PERSIST');
   db.pragma('synchronous = FULL');
@@ -81,7 +82,7 @@ async function gateway(): Promise<void> {
   app.post('/', async (call, reply) => {
     const raw = call.body as Buffer;
     if (createHmac('sha256', SECRET).update(raw).digest('hex') !== call.headers['x-signature']) return reply.code(401).send();
-    const { id, text } = JSON.parse(raw.toString()) as { id: string; text: string };
+    const { chat, text } = JSON.parse(raw.toString()) as { chat: string; text: string };
     const enqueue: inbox.EnqueueRequest = {
       agentGroup: 'a',
       scope: 'c/c',
@@ -89,7 +90,7 @@ async function gateway(): Promise<void> {
       onlyIfEngaged: false,
       ifNotEngaged: 0,
       reason: '',
-      event: { ...NO_EVENT, attachments: [], attachmentErrors: [], eventId: id, text },
+      event: { ...NO_EVENT, attachments: [], attachmentErrors: [], chat, eventId: text, text },
     };
     await new Promise<void>((resolve, reject) => client?.enqueue(enqueue, (e) => (e ? reject(e) : resolve())));
     return reply.code(200).send();
@@ -99,68 +100,90 @@ async function gateway(): Promise<void> {
   ready(`${port} ${typeof bound === 'object' && bound !== null ? bound.port : 0}`);
 }
 
+interface Chat {
+  readonly insert: Sqlite.Statement;
+  readonly at: string;
+  outbound: Sqlite.Statement | undefined;
+  runner: ServerDuplexStream<attach.AttachRequest, attach.AttachResponse> | undefined;
+  seen: number;
+}
+
 async function delivery(): Promise<void> {
-  const db = open('inbound.db');
-  const insert = db.prepare('INSERT INTO t (kind, content) VALUES (?, ?)');
-  let outbound: Sqlite.Database | undefined;
-  let rows: Sqlite.Statement | undefined;
-  let seen = 0;
+  const chats = new Map<string, Chat>();
+  const chatOf = (name: string): Chat => {
+    const at = join(folder, name);
+    const known = chats.get(name);
+    if (known !== undefined) return known;
+    const insert = open(at, 'inbound.db').prepare('INSERT INTO t (kind, content) VALUES (?, ?)');
+    const chat: Chat = { insert, at, outbound: undefined, runner: undefined, seen: 0 };
+    chats.set(name, chat);
+    return chat;
+  };
   const client = new platform.PlatformClient(peer, credentials.createInsecure());
-  const runners = new Set<ServerDuplexStream<attach.AttachRequest, attach.AttachResponse>>();
   const server = new Server();
   server.addService(inbox.InboxService, {
     enqueue: (call, callback) => {
-      const { lastInsertRowid } = insert.run('in', call.request.event?.text ?? '');
-      callback(null, { outcome: inbox.EnqueueOutcome.STORED, session: 's', seq: Number(lastInsertRowid) });
-      for (const runner of runners) runner.write({ message: { $case: 'inbox', value: { seq: Number(lastInsertRowid) } } });
+      const chat = chatOf(call.request.event?.chat ?? '');
+      const seq = Number(chat.insert.run('in', call.request.event?.text ?? '').lastInsertRowid);
+      callback(null, { outcome: inbox.EnqueueOutcome.STORED, session: 's', seq });
+      chat.runner?.write({ message: { $case: 'inbox', value: { seq } } });
     },
     amend: (_call, callback) => callback(null, { outcome: 0 }),
     answer: (_call, callback) => callback(null, { outcome: 0, label: '', answeredBy: '', title: '', text: '' }),
     recordDrop: (_call, callback) => callback(null, {}),
     stageAttachment: (_call, callback) => callback(null, { stagedId: '', sizeBytes: 0, sha256: '' }),
   } satisfies inbox.InboxServer);
+  const take = (name: string, chat: Chat): void => {
+    chat.outbound ??= open(chat.at, 'outbound.db', true).prepare("SELECT seq, content FROM t WHERE kind = 'out' AND seq > ? ORDER BY seq");
+    for (const { seq, content } of chat.outbound.all(chat.seen) as { seq: number; content: string }[]) {
+      chat.seen = seq;
+      chat.insert.run('sending', String(seq));
+      client.deliver(
+        {
+          channel: 'c',
+          chat: name,
+          thread: '',
+          kind: platform.OutboundKind.CHAT,
+          content,
+          part: 0,
+          idempotencyKey: String(seq),
+          targetMessageId: '',
+          attempt: 1,
+          traceparent: '',
+          replyToMessageId: '',
+        },
+        new Metadata(),
+        () => chat.insert.run('delivered', String(seq)),
+      );
+    }
+  };
   server.addService(attach.AttachService, {
     attach: (call) => {
-      runners.add(call);
-      call.on('data', () => {
-        outbound ??= open('outbound.db', true);
-        rows ??= outbound.prepare("SELECT seq, content FROM t WHERE kind = 'out' AND seq > ? ORDER BY seq");
-        for (const { seq, content } of rows.all(seen) as { seq: number; content: string }[]) {
-          seen = seq;
-          insert.run('sending', String(seq));
-          client.deliver(
-            {
-              channel: 'c',
-              chat: 'c',
-              thread: '',
-              kind: platform.OutboundKind.CHAT,
-              content,
-              part: 0,
-              idempotencyKey: String(seq),
-              targetMessageId: '',
-              attempt: 1,
-              traceparent: '',
-              replyToMessageId: '',
-            },
-            new Metadata(),
-            () => insert.run('delivered', String(seq)),
-          );
-        }
+      const name = String(call.metadata.get('chat')[0]);
+      const chat = chatOf(name);
+      chat.runner = call;
+      call.on('data', () => take(name, chat));
+      call.on('error', () => {
+        chat.runner = undefined;
       });
-      call.on('error', () => runners.delete(call));
+      call.write({ message: { $case: 'inbox', value: { seq: 0 } } }); // its files are there
     },
   } satisfies attach.AttachServer);
   ready(await serve(server));
 }
 
-function runner(): void {
-  const inbound = open('inbound.db', true);
-  const db = open('outbound.db');
+function runner(name: string): void {
+  const cell = join(folder, name);
+  const db = open(cell, 'outbound.db');
   const insert = db.prepare('INSERT INTO t (kind, content) VALUES (?, ?)');
-  const rows = inbound.prepare("SELECT seq, content FROM t WHERE kind = 'in' AND seq > ? ORDER BY seq");
+  const metadata = new Metadata();
+  metadata.set('chat', name);
+  let rows: Sqlite.Statement | undefined;
   let seen = 0;
-  const stream = new attach.AttachClient(peer, credentials.createInsecure()).attach();
+  const stream = new attach.AttachClient(peer, credentials.createInsecure()).attach(metadata);
   stream.on('data', () => {
+    if (rows === undefined) ready('up');
+    rows ??= open(cell, 'inbound.db', true).prepare("SELECT seq, content FROM t WHERE kind = 'in' AND seq > ? ORDER BY seq");
     for (const { seq, content } of rows.all(seen) as { seq: number; content: string }[]) {
       seen = seq;
       insert.run('claim', String(seq));
@@ -172,13 +195,15 @@ function runner(): void {
       stream.write({ message: { $case: 'outbox', value: { seq } } });
     }
   });
-  stream.write({ message: { $case: 'outbox', value: { seq: 0 } } });
-  ready('up');
 }
 
-/** ms from the event sent to the platform called, `samples` times with gaps from `gap`. */
-export async function floor(samples: number, gap: () => Promise<void>): Promise<number[]> {
+/** The four kinds of processes, with one chat and runner for each of `names`, for as long as `use` runs. `ask` resolves to ms. */
+async function withBareProcesses(
+  names: readonly string[],
+  use: (ask: (chat: string, text: string) => Promise<number>) => Promise<void>,
+): Promise<void> {
   const at = mkdtempSync(join(tmpdir(), 'dovecote-floor-'));
+  for (const name of names) mkdirSync(join(at, name));
   const children: ChildProcess[] = [];
   const start = async (name: string, ...args: string[]): Promise<{ child: ChildProcess; line: string }> => {
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), name, at, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -207,30 +232,18 @@ export async function floor(samples: number, gap: () => Promise<void>): Promise<
     const [platformPort, webPort] = front.line.split(' ');
     const shard = await start('delivery', `127.0.0.1:${platformPort}`);
     front.child.stdin?.write(`127.0.0.1:${shard.line}\n`);
-    await start('runner', `127.0.0.1:${shard.line}`);
-    const times: number[] = [];
-    for (let n = 0; n < samples + 10; n += 1) {
-      await gap();
-      const text = `m${n}`;
-      const body = JSON.stringify({ id: text, text });
+    for (const name of names) await start('runner', `127.0.0.1:${shard.line}`, name);
+    await use(async (chat, text) => {
+      const body = JSON.stringify({ chat, text });
       const signature = createHmac('sha256', SECRET).update(body).digest('hex');
+      const headers = { 'content-type': 'application/json', 'x-signature': signature };
       const began = performance.now();
       const came = new Promise<number>((resolve) => arrived.set(text, resolve));
-      request(
-        {
-          host: '127.0.0.1',
-          port: Number(webPort),
-          path: '/',
-          method: 'POST',
-          agent,
-          headers: { 'content-type': 'application/json', 'x-signature': signature },
-        },
-        (response) => response.resume(),
-      ).end(body);
-      const took = (await came) - began;
-      if (n >= 10) times.push(took);
-    }
-    return times;
+      request({ host: '127.0.0.1', port: Number(webPort), path: '/', method: 'POST', agent, headers }, (response) => response.resume()).end(
+        body,
+      );
+      return (await came) - began;
+    });
   } finally {
     for (const child of children) child.kill('SIGKILL');
     agent.destroy();
@@ -240,8 +253,35 @@ export async function floor(samples: number, gap: () => Promise<void>): Promise<
   }
 }
 
+/** ms from the event sent to the platform called, `samples` times with gaps from `gap`. */
+export async function floor(samples: number, gap: () => Promise<void>): Promise<number[]> {
+  const times: number[] = [];
+  await withBareProcesses(['c'], async (ask) => {
+    for (let n = 0; n < samples + 10; n += 1) {
+      await gap();
+      const took = await ask('c', `m${n}`);
+      if (n >= 10) times.push(took);
+    }
+  });
+  return times;
+}
+
+/** ms from the events sent, one to each chat at the same moment, to the platform called for the last of them. */
+export async function floorOfMany(chats: number, rounds: number, gap: () => Promise<void>): Promise<number[]> {
+  const names = Array.from({ length: chats }, (_, n) => `c${n}`);
+  const times: number[] = [];
+  await withBareProcesses(names, async (ask) => {
+    for (let round = 0; round < rounds + 5; round += 1) {
+      await gap();
+      const last = Math.max(...(await Promise.all(names.map((name) => ask(name, `m${round}-${name}`)))));
+      if (round >= 5) times.push(last);
+    }
+  });
+  return times;
+}
+
 if (import.meta.main) {
   if (role === 'gateway') await gateway();
   else if (role === 'delivery') await delivery();
-  else if (role === 'runner') runner();
+  else if (role === 'runner') runner(url);
 }

@@ -7,7 +7,7 @@ import { demoAgent } from '../harness/objects.ts';
 import { seeded } from '../harness/seeded.ts';
 import { slackChats } from '../harness/slack-house.ts';
 import { until } from '../harness/until.ts';
-import { floor } from './floor.ts';
+import { floor, floorOfMany } from './floor.ts';
 import { percentile, type Result, summarise } from './sample.ts';
 import { SlackShaped } from './slack-shaped.ts';
 
@@ -46,6 +46,7 @@ export async function warmOverhead(blocks: number, samples: number): Promise<Res
 }
 
 export async function twentyChats(rounds: number): Promise<Result[]> {
+  const gap = (): Promise<void> => pause(200 + random() * 1_300);
   const slack = await SlackShaped.start();
   const house = await slack.house({ ...demoAgent('helper', { limits: { maxAwake: 20 } }), ...slackChats() });
   await slack.connected(house);
@@ -55,7 +56,7 @@ export async function twentyChats(rounds: number): Promise<Result[]> {
   const last: number[] = [];
   const each: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    await pause(200 + random() * 1_300);
+    await gap();
     const times = await Promise.all(chats.map((chat) => slack.roundTrip(house, chat, `r-${round}-${chat}.`)));
     each.push(...times);
     last.push(Math.max(...times));
@@ -68,19 +69,25 @@ export async function twentyChats(rounds: number): Promise<Result[]> {
   ];
   await house.dispose();
   await slack.close();
-  return results;
+  const bare = await floorOfMany(20, rounds, gap);
+  return [
+    ...results,
+    summarise('20 warm chats at once: last of them over bare processes', 'ms', bare),
+    summarise('20 warm chats at once: ratio of the two', 'ratio', [percentile(last, 0.5) / percentile(bare, 0.5)]),
+  ];
 }
 
 /**
  * 1,000 events over 100 chats: in each chat one after the other, as people write, and all at once, as after an outage. First to chats
- * that have no session yet. `wake`: each event calls the agent.
+ * that have no session yet. `wake`: each event calls the agent. The house has taken some hundred events before: what is measured is
+ * a burst, not a process that has just begun.
  */
 export async function burst(wake: boolean): Promise<Result[]> {
   const slack = await SlackShaped.start();
   // Awake sessions are runners on this same machine: with a few of them the figure is about taking events, not about starting Node.
   const house = await slack.house({ ...demoAgent('helper', { limits: { maxAwake: 2 } }), ...(wake ? slackChats() : SILENT) });
   await slack.connected(house);
-  await slack.say(house, 'CFIRST', 'hello');
+  for (let n = 0; n < 300; n += 1) await slack.say(house, 'CFIRST', 'hello');
   const results: Result[] = [];
   for (const [round, atOnce] of [
     ['new', false],

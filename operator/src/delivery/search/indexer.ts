@@ -15,8 +15,8 @@ import type { SearchAddition, SearchableRow } from './search-store.ts';
 import type { SearchThread } from './search-thread.ts';
 import { searchable } from './searchable.ts';
 
-/** A session is left alone for so long after it was noted: a turn in full swing is read once. */
-const REST_MS = 500;
+/** A session is left alone for so long after it was noted: a turn or a burst in full swing is read once. A search reads what it needs itself. */
+const REST_MS = 3_000;
 const AFTER_FAILURE_MS = 5_000;
 /** What is gone from the volume is not found for longer than this. */
 const TIDY_MS = 3_600_000;
@@ -162,11 +162,12 @@ export class SearchIndexer {
       this.#noted.delete(session); // before reading: what comes while it is read is noted again
       try {
         const { steps } = readPage(cells.open(session), positionIn(from, session), PAGE);
-        if (steps.length === 0) {
+        for (const addition of additionsOf(session, from, steps)) await thread.call('add', agent, addition);
+        // There was no more; what came meanwhile has noted the session again.
+        if (steps.length < PAGE) {
           this.#unread.delete(session);
           return;
         }
-        for (const addition of additionsOf(session, from, steps)) await thread.call('add', agent, addition);
       } catch (e) {
         if (e instanceof CellMissingError) {
           this.#unread.delete(session);
