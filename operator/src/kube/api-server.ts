@@ -3,7 +3,7 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { CredentialSource } from './credentials.ts';
-import { GoneError, KubeError } from './errors.ts';
+import { GoneError, InvalidError, KubeError } from './errors.ts';
 import { fromKube } from './from-kube.ts';
 import { isJsonObject, type JsonObject, type MutableJsonObject, objectAt, toJson } from './json.ts';
 import { invalidObject, readObject, readObjects, tryRead } from './read-object.ts';
@@ -102,19 +102,11 @@ export class ApiServerStore implements ResourceStore {
   }
 
   async create<T extends KubeObject>(type: ResourceType<T>, object: NewObject<T>, options: Writing): Promise<T> {
-    const body = await this.#transport.request({
-      action: `create ${type.kind} ${object.metadata.name}`,
-      method: 'POST',
-      path: this.#path(type),
-      query: writing(options),
-      body: this.#bodyOf(type, object),
-      signal: options.signal,
-    });
-    return readObject(type, slim(body));
+    return readObject(type, slim(await this.#post(type, object, options)));
   }
 
   async apply<T extends KubeObject>(type: ResourceType<T>, object: NewObject<T>, options: Writing): Promise<T> {
-    const body = await this.#transport.request({
+    const wanted: Parameters<Transport['request']>[0] = {
       action: `apply ${type.kind} ${object.metadata.name}`,
       method: 'PATCH',
       path: this.#path(type, object.metadata.name),
@@ -122,8 +114,14 @@ export class ApiServerStore implements ResourceStore {
       body: this.#bodyOf(type, object),
       contentType: APPLY,
       signal: options.signal,
-    });
-    return readObject(type, slim(body));
+    };
+    try {
+      return readObject(type, slim(await this.#transport.request(wanted)));
+    } catch (e) {
+      // So the server also answers to what does not fit the schema, which no backoff mends. Asked to create it, it says what is wrong.
+      if (e instanceof KubeError && e.code === 500) await this.#mustFit(type, object, options, e.said);
+      throw e;
+    }
   }
 
   async applyStatus<T extends KubeObject>(type: ResourceType<T>, name: string, status: object, options: Writing): Promise<T | undefined> {
@@ -179,6 +177,36 @@ export class ApiServerStore implements ResourceStore {
 
   async close(): Promise<void> {
     await this.#transport.close();
+  }
+
+  #post<T extends KubeObject>(
+    type: ResourceType<T>,
+    object: NewObject<T>,
+    options: Writing,
+    query: Readonly<Record<string, string>> = {},
+  ): Promise<JsonObject> {
+    return this.#transport.request({
+      action: `create ${type.kind} ${object.metadata.name}`,
+      method: 'POST',
+      path: this.#path(type),
+      query: { ...writing(options), ...query },
+      body: this.#bodyOf(type, object),
+      signal: options.signal,
+    });
+  }
+
+  /** Throws InvalidError with what the server `said`. Whatever else it answers now, also that the object exists, is about no field of it. */
+  async #mustFit<T extends KubeObject>(
+    type: ResourceType<T>,
+    object: NewObject<T>,
+    options: Writing,
+    said: string | undefined,
+  ): Promise<void> {
+    try {
+      await this.#post(type, object, options, { dryRun: 'All' });
+    } catch (e) {
+      if (e instanceof InvalidError) throw new InvalidError(said ?? e.message, e.causes);
+    }
   }
 
   async #listPages<T extends KubeObject>(

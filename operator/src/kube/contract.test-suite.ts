@@ -194,9 +194,15 @@ export function resourceStoreContract(name: string, makeStore: () => Promise<Sto
         );
         await store.create(agentGroups, agent('a'), as('people'));
         expect(await refused(store.patch(agentGroups, 'a', { spec: { instuctions: 'x' } }, as('people')))).toBeInstanceOf(InvalidError);
-        expect((await refused(store.apply(agentGroups, bad, as('people')))).message).toContain(
-          '.spec.instuctions: field not declared in schema',
-        );
+        const applied = await refused(store.apply(agentGroups, bad, as('people')));
+        expect(applied).toBeInstanceOf(InvalidError); // a real server calls it a failure of its own
+        expect(applied.message).toMatch(/^failed to create typed patch object .*: \.spec\.instuctions: field not declared in schema$/);
+      });
+
+      test('a value of another type is refused on apply too', async () => {
+        const error = await refused(store.apply(agentGroups, agent('a', { limits: { maxAwake: 'many' } }), as('people')));
+        expect(error).toBeInstanceOf(InvalidError);
+        expect(error.message).toContain('spec.limits.maxAwake');
       });
 
       test('a bad name is refused', async () => {

@@ -63,8 +63,11 @@ export class GoneError extends Error {
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   readonly code: number;
-  constructor(code: number, message: string, options?: ErrorOptions) {
+  /** the server's own sentence, if it had one */
+  readonly said: string | undefined;
+  constructor(code: number, message: string, options?: ErrorOptions & { readonly said?: string | undefined }) {
     super(message, options);
     this.code = code;
+    this.said = options?.said;
   }
 }

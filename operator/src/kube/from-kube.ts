@@ -40,7 +40,7 @@ export function fromKube(action: string, { code, body, retryAfterMs }: Refusal):
       return new ThrottledError(message, retryAfterMs ?? (typeof seconds === 'number' ? seconds * 1_000 : DEFAULT_RETRY_AFTER_MS));
     }
     default:
-      return new KubeError(code, `cannot ${action}: ${said ?? 'no reason given'} (${code})`);
+      return new KubeError(code, `cannot ${action}: ${said ?? 'no reason given'} (${code})`, { said });
   }
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import { systemClock } from '../lib/clock.ts';
 import { systemRandom } from '../lib/random.ts';
 import { ApiServerStore } from './api-server.ts';
-import { ForbiddenError, ThrottledError } from './errors.ts';
+import { ForbiddenError, InvalidError, ThrottledError } from './errors.ts';
 import { type Answer, FaultyApiServer, hangUp, page, refusal, silence, stream } from './faulty-api-server.ts';
 import { configMaps } from './resource-types.ts';
 import type { TransportOptions } from './transport.ts';
@@ -59,9 +59,39 @@ describe('the store over an API server', () => {
 
   test('a write whose answer never comes is ended by its deadline, and not done twice', async () => {
     server.others.push(silence);
-    const store = open({ transport: { requestMs: 50 } });
-    await expect(store.apply(configMaps, map, by)).rejects.toThrow('cannot apply ConfigMap m: no answer within 50 ms');
+    const store = open({ transport: { requestMs: 1_000 } });
+    await expect(store.apply(configMaps, map, by)).rejects.toThrow('cannot apply ConfigMap m: no answer within 1000 ms');
     expect(server.requests).toEqual(['PATCH']);
+  });
+
+  describe('an apply that the server calls its own failure', () => {
+    const scripted = (code: number, message: string, causes: object[] = []): Answer => {
+      return (response) => {
+        response.writeHead(code, { 'content-type': 'application/json' });
+        response.end(JSON.stringify({ kind: 'Status', code, message, details: { causes } }));
+      };
+    };
+    const misfit = 'failed to create typed patch object (test/m; v1, Kind=ConfigMap): .dta: field not declared in schema';
+
+    test('is invalid, in its words, when it could not be created either', async () => {
+      server.others.push(scripted(500, misfit), scripted(400, 'strict decoding error: unknown field "dta"'));
+      const failure = await open()
+        .apply(configMaps, map, by)
+        .catch((e: unknown) => e);
+      expect(failure).toBeInstanceOf(InvalidError);
+      expect(failure).toMatchObject({ message: misfit });
+      expect(server.requests).toEqual(['PATCH', 'POST']);
+    });
+
+    test.each([
+      ['exists', refusal(409, 'AlreadyExists')],
+      ['is there', ok],
+      ['may not be created by us', refusal(403, 'Forbidden')],
+      ['meets the same failure', refusal(500, 'InternalError')],
+    ])('stays one, to be tried again, when what it would make %s', async (_, second) => {
+      server.others.push(refusal(500, 'InternalError'), second);
+      await expect(open().apply(configMaps, map, by)).rejects.toThrow('cannot apply ConfigMap m: scripted 500 (500)');
+    });
   });
 
   test('a connection that the server closes as we use it: a read is tried once more, a write is not', async () => {
