@@ -367,6 +367,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
         state: (session) => wake.state(session),
         onActive: (session) => wake.active(session),
         full: () => space.full,
+        room: (session, place, signal) => pressure.room(session, place, signal),
         calls: metrics.containerCalls,
         log,
       },

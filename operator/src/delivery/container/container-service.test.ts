@@ -192,6 +192,29 @@ describe('while it sleeps', () => {
     await stat(asleep, 'real/ok');
   });
 
+  test('no more is stored than its agent may, by the sentence that an awake one is stopped with, and what is there stays', async () => {
+    await bench.agent('small', { limits: { storage: '1Mi', agentStorage: '1Mi' } });
+    const { session } = await bench.enqueue({ eventId: 'e3', chat: 'small' }, { agentGroup: 'small', trigger: false });
+    const chunks = (bytes: number): Buffer[] => Array.from({ length: bytes / 100_000 }, () => Buffer.alloc(100_000, 'q'));
+    const limitOf = (field: string) => ({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringMatching(
+        new RegExp(`stores [0-9]+ bytes of the 1048576 that spec\\.limits\\.${field} of AgentGroup small allows\\. Remove files`),
+      ),
+    });
+    await writeRaw(session, 'kept.bin', chunks(500_000));
+    await expect(writeRaw(session, 'more.bin', chunks(600_000))).rejects.toMatchObject(limitOf('storage'));
+    await expect(write(session, 'text', 'q'.repeat(1_100_000))).rejects.toMatchObject(limitOf('storage'));
+    expect(readdirSync(cellPaths(bench.root, session).workspace)).toEqual(['kept.bin']);
+    await writeRaw(session, 'kept.bin', chunks(700_000)); // in the place of the first, which makes room
+    // The agent's home is counted by its own limit.
+    await writeRaw(session, '/agent/home.bin', chunks(900_000));
+    await expect(write(session, '/agent/more', 'q'.repeat(200_000))).rejects.toMatchObject(limitOf('agentStorage'));
+    await unary(client, client.deleteFile, { path: 'kept.bin', recursive: false }, { metadata: await as(session), deadlineMs: 60_000 });
+    await writeRaw(session, 'more.bin', chunks(600_000));
+    expect((await bench.session(session))?.spec.awake ?? false).toBe(false);
+  });
+
   test('commands and MCP servers are refused with what to do, a session that is not here says so, and nobody but a gateway may ask', async () => {
     const refused = await (await exec(asleep, 'true')).failed;
     expect(refused).toMatchObject({ code: status.FAILED_PRECONDITION, details: expect.stringContaining('a message to it wakes it') });

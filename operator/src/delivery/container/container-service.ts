@@ -26,6 +26,7 @@ import type { Cells } from '../cells/cells.ts';
 import type { WakeState } from '../wake/wake.ts';
 import { forward } from './forward.ts';
 import type { RunnerPool } from './runner-pool.ts';
+import type { RoomOf } from './storage-account.ts';
 import { type Codec, fileCallOnVolume } from './volume-files.ts';
 
 export interface ContainerServiceDeps {
@@ -36,6 +37,8 @@ export interface ContainerServiceDeps {
   readonly onActive: (session: string) => void;
   /** whether the volume is */
   readonly full: () => boolean;
+  /** what may still be stored in it by its agent's limits */
+  readonly room: RoomOf;
   readonly calls: Pick<Counter<'method' | 'where' | 'code'>, 'inc'>;
   readonly log: Log;
   /** delivery ends */
@@ -93,7 +96,7 @@ async function serveOne(name: Method, call: Call, deps: ContainerServiceDeps, at
 
 async function onVolume(name: FileCallName, session: string, ways: TwoWays<Buffer, Buffer>, deps: ContainerServiceDeps): Promise<void> {
   const codec = proto.ContainerServiceService[name] as unknown as Codec;
-  await fileCallOnVolume(name, ways, { session, cells: deps.cells, full: deps.full(), codec });
+  await fileCallOnVolume(name, ways, { session, cells: deps.cells, full: deps.full(), room: deps.room, codec });
 }
 
 /** Throws PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND. */

@@ -12,7 +12,7 @@ import { VolumeSpace } from '../shard/space.ts';
 import type { StorageReports } from '../shard/storage-reports.ts';
 import type { Wake } from '../wake/wake.ts';
 import { whoWaits } from '../wake/who-waits.ts';
-import { Quota } from './quota.ts';
+import { Quota, type Room } from './quota.ts';
 
 export interface PressureDeps {
   readonly root: string;
@@ -76,6 +76,11 @@ export class VolumePressure {
 
   #letGo(): void {
     for (const session of this.#heldFor('VolumeFull')) this.#deps.storage.clear(session, 'VolumeFull');
+  }
+
+  /** What may still be written into a session that sleeps. */
+  room(session: string, place: 'cell' | 'home', signal: AbortSignal): Promise<Room | undefined> {
+    return this.#quota.room(session, place, signal);
   }
 
   #relieve(): void {

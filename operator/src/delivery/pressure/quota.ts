@@ -19,6 +19,13 @@ export interface QuotaDeps {
   readonly drainAndTell: (session: string, reason: 'QuotaExceeded' | 'VolumeFull', text: string | undefined) => void;
 }
 
+/** How much more may be stored, and what is said of a write of `more` bytes that is too much. */
+export interface Room {
+  /** bytes; below 0: there is too much already */
+  readonly left: number;
+  readonly sentence: (more: number) => string;
+}
+
 /** About a second of walking; a session with more files than this is measured as "at least". */
 const MAX_ENTRIES = 200_000;
 
@@ -56,6 +63,24 @@ export class Quota {
     return session;
   }
 
+  /** What may still be stored in a session's own folders, or in its agent's home; undefined: as much as there is room for. */
+  async room(session: string, place: 'cell' | 'home', signal: AbortSignal): Promise<Room | undefined> {
+    const { cells, index, agentGroups } = this.#deps;
+    const known = index.get(session);
+    const agent = known && agentGroups.get(known.agent_group);
+    const limit = agent && (place === 'home' ? homeLimit(agent) : cellLimit(agent));
+    if (known === undefined || limit === undefined) return undefined;
+    const stored =
+      place === 'home'
+        ? await this.#homeBytes(known.agent_group_uid, signal)
+        : (await measureFolder(join(cells.root, 'cells', session), MAX_ENTRIES, signal)).bytes;
+    return { left: limit.bytes - stored, sentence: (more) => `${limit.sentence(stored + more)} Remove files, or raise the limit.` };
+  }
+
+  async #homeBytes(agentGroupUid: string, signal: AbortSignal): Promise<number> {
+    return (await measureFolder(join(this.#deps.cells.root, agentHomeSubPath(agentGroupUid)), MAX_ENTRIES, signal)).bytes;
+  }
+
   async #checkOne(session: string, homes: Map<string, number>, signal: AbortSignal): Promise<void> {
     const { cells, index, agentGroups } = this.#deps;
     const known = index.get(session);
@@ -65,26 +90,18 @@ export class Quota {
     index.setSize(session, bytes);
     const agent = agentGroups.get(known.agent_group);
     if (agent === undefined) return;
-    const { storage, agentStorage } = agent.spec.limits;
-    const limit = byteCount(storage);
-    if (bytes > limit) {
-      this.#exceeded(
-        session,
-        `It stores ${bytes} bytes of the ${limit} that spec.limits.storage of AgentGroup ${known.agent_group} allows.`,
-      );
+    const cell = cellLimit(agent);
+    if (bytes > cell.bytes) {
+      this.#exceeded(session, cell.sentence(bytes));
       return;
     }
-    if (agentStorage !== undefined) {
+    const home = homeLimit(agent);
+    if (home !== undefined) {
       const { agent_group_uid } = known;
-      const home =
-        homes.get(agent_group_uid) ?? (await measureFolder(join(cells.root, agentHomeSubPath(agent_group_uid)), MAX_ENTRIES, signal)).bytes;
-      homes.set(agent_group_uid, home);
-      const agentLimit = byteCount(agentStorage);
-      if (home > agentLimit) {
-        this.#exceeded(
-          session,
-          `The agent's shared folder stores ${home} bytes of the ${agentLimit} that spec.limits.agentStorage of AgentGroup ${known.agent_group} allows.`,
-        );
+      const stored = homes.get(agent_group_uid) ?? (await this.#homeBytes(agent_group_uid, signal));
+      homes.set(agent_group_uid, stored);
+      if (stored > home.bytes) {
+        this.#exceeded(session, home.sentence(stored));
         return;
       }
     }
@@ -99,4 +116,26 @@ export class Quota {
     });
     this.#deps.drainAndTell(session, 'QuotaExceeded', news ? text : undefined);
   }
+}
+
+/** Bytes, and what is said of more. */
+interface Limit {
+  readonly bytes: number;
+  readonly sentence: (stored: number) => string;
+}
+
+function cellLimit({ metadata, spec }: AgentGroup): Limit {
+  const bytes = byteCount(spec.limits.storage);
+  return {
+    bytes,
+    sentence: (stored) => `It stores ${stored} bytes of the ${bytes} that spec.limits.storage of AgentGroup ${metadata.name} allows.`,
+  };
+}
+
+function homeLimit({ metadata, spec }: AgentGroup): Limit | undefined {
+  if (spec.limits.agentStorage === undefined) return undefined;
+  const bytes = byteCount(spec.limits.agentStorage);
+  const sentence = (stored: number): string =>
+    `The agent's shared folder stores ${stored} bytes of the ${bytes} that spec.limits.agentStorage of AgentGroup ${metadata.name} allows.`;
+  return { bytes, sentence };
 }
