@@ -84,17 +84,40 @@ describe('secrets of local mode', () => {
 });
 
 describe('tokens of local mode', () => {
-  const tokens = new LocalTokens(Buffer.alloc(32, 1));
+  const clock = { now: () => 1_000 };
+  const tokens = new LocalTokens(Buffer.alloc(32, 1), clock);
   const session = { type: 'session', session: 's', podUid: 'u' } as const;
 
   test('open the door that they were made for, and no other', async () => {
     const token = tokens.issue(session, 'dovecote-delivery');
-    expect(await tokens.review(token, 'dovecote-delivery')).toEqual(session);
+    expect(await tokens.review(token, 'dovecote-delivery')).toEqual({ ...session, expiresAt: 3_601_000 });
     expect(await tokens.review(token, 'dovecote-proxy')).toBeUndefined();
   });
 
+  test('end after an hour, also those that were found to be right before; the roles have new ones by then', async () => {
+    let now = 0;
+    const aging = new LocalTokens(Buffer.alloc(32, 1), { now: () => now });
+    const token = aging.issue(session, 'dovecote-proxy');
+    const source = aging.sourceFor('proxy');
+    const first = await source.token('dovecote-delivery');
+    expect(await aging.review(token, 'dovecote-proxy')).toMatchObject(session);
+    now = 3_599_999;
+    expect(await aging.review(token, 'dovecote-proxy')).toMatchObject(session);
+    const second = await source.token('dovecote-delivery');
+    now = 3_600_000;
+    expect(await aging.review(token, 'dovecote-proxy')).toBeUndefined();
+    expect(await aging.review(first, 'dovecote-delivery')).toBeUndefined();
+    expect(await aging.review(second, 'dovecote-delivery')).toEqual({ type: 'role', role: 'proxy' });
+    // Whoever moves the end of a token breaks its signature.
+    const [body = '', signature = ''] = token.split('.');
+    const claims = { ...(JSON.parse(Buffer.from(body, 'base64url').toString()) as object), expiresAt: 9e15 };
+    expect(
+      await aging.review(`${Buffer.from(JSON.stringify(claims)).toString('base64url')}.${signature}`, 'dovecote-proxy'),
+    ).toBeUndefined();
+  });
+
   test.each([
-    ['of another process', new LocalTokens(Buffer.alloc(32, 2)).issue(session, 'dovecote-delivery')],
+    ['of another process', new LocalTokens(Buffer.alloc(32, 2), clock).issue(session, 'dovecote-delivery')],
     [
       'with another claim',
       `${Buffer.from(JSON.stringify({ caller: { type: 'role', role: 'gateway' }, audience: 'dovecote-delivery' })).toString('base64url')}.${tokens.issue(session, 'dovecote-delivery').split('.')[1]}`,

@@ -98,7 +98,7 @@ export async function startLocal(options: LocalOptions): Promise<RunningLocal> {
     const kubeMetrics = createKubeMetrics(registry);
     const group = new TaskGroup();
     closing.push(() => group.close());
-    const tokens = new LocalTokens(Buffer.from(random.id(64)));
+    const tokens = new LocalTokens(Buffer.from(random.id(64)), clock);
     const root = join(state, 'shard');
     mkdirSync(root, { recursive: true, mode: 0o700 });
 

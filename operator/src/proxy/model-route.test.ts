@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../lib/clock.ts';
 import { StatusError, status } from '../lib/grpc.ts';
+import { LocalTokens } from '../local/tokens.ts';
 import { anthropic, bodyOf, createProxyBench, type ProxyBench, TOKEN, until } from './testing/proxy-bench.ts';
 
 let bench: ProxyBench;
@@ -417,6 +418,19 @@ describe('who is refused', () => {
     });
     bench.agent(anthropic(url));
     expect((await post()).status).toBe(401);
+  });
+
+  test('a token that has ended, which opened it a moment before', async () => {
+    await bench.close();
+    let now = Date.now();
+    const tokens = new LocalTokens(Buffer.alloc(32, 1), { now: () => now });
+    bench = await createProxyBench({ reviewer: tokens });
+    bench.agent(anthropic(await bench.upstream((_incoming, response) => response.end('{}'))));
+    const authorization = `Bearer ${tokens.issue({ type: 'session', session: 's1', podUid: 'p1' }, 'dovecote-proxy')}`;
+    expect((await post('{}', { authorization })).status).toBe(200);
+    now += 3_600_000;
+    const ended = await post('{}', { authorization });
+    expect([ended.status, ended.headers.get('x-dovecote-proxy')]).toEqual([401, 'refused']);
   });
 
   test('an agent whose Secret is missing, or holds what no header can carry: the sentence names it and shows nothing of it', async () => {
