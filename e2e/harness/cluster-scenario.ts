@@ -198,11 +198,8 @@ export const messagingGroup = (name: string, channel: string, chatId: string, ag
 
 /** Each replica connects by itself: until the last one has, the Service may choose one that knows nothing of the Channel. */
 async function untilEveryGateway(knows: () => Promise<boolean>): Promise<void> {
-  let inARow = 0;
-  await until('every gateway knows the Channel', async () => {
-    inARow = (await knows()) ? inARow + 1 : 0;
-    return inARow >= 12;
-  });
+  const asked = Array.from({ length: 12 });
+  await until('every gateway knows the Channel', async () => (await Promise.all(asked.map(knows))).every(Boolean));
 }
 
 /** The Sessions of an agent, the newest last. */
