@@ -2,10 +2,10 @@
 import { readFile } from 'node:fs/promises';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { patientFetch } from '../http/patient-fetch.ts';
 import type { Clock } from '../lifecycle/clock.ts';
 import { boundedBody } from './bounded-body.ts';
 import { FloodGauge } from './flood-gauge.ts';
-import { patientFetch } from './patient-fetch.ts';
 
 export interface HttpOptions {
   readonly url: string;

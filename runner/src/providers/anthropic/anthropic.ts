@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import Anthropic from '@anthropic-ai/sdk';
 import type { AgentConfig, PathJail } from '@dovecote/proto';
+import { patientFetch } from '../../http/patient-fetch.ts';
 import type { Clock } from '../../lifecycle/clock.ts';
 import type { Log } from '../../lifecycle/log.ts';
 import type { Answer, Provider, ProviderError, ProviderEvent, ProviderRequest } from '../provider.ts';
@@ -33,9 +34,11 @@ export class AnthropicProvider implements Provider {
 
   constructor(deps: AnthropicDeps) {
     this.#deps = deps;
+    const send = patientFetch();
     this.#client = new Anthropic({
       baseURL: `${deps.proxy}/anthropic`,
       apiKey: async () => (await readFile(deps.tokenFile, 'utf8')).trim(), // sent as a bearer token
+      fetch: (target, init) => send(target instanceof Request ? target.url : target, init),
       maxRetries: 0, // ours survive the process and obey a drain
       timeout: 600_000, // to the first byte; silence within a stream is the turn's to notice
       logLevel: 'off', // its messages would bypass our log
