@@ -96,7 +96,7 @@ describe('which hosts are allowed', () => {
 
 describe('which addresses are inside', () => {
   test.each([
-    ['own', ['127.0.0.1', '0.0.0.0', '169.254.169.254', '224.0.0.1', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1']],
+    ['own', ['127.0.0.1', '0.0.0.0', '169.254.169.254', '224.0.0.1', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1', '::7f00:1']],
     ['own', ['::ffff:127.0.0.1', '::ffff:169.254.169.254', '64:ff9b::a9fe:a9fe', '2002:7f00:1::', '::ffff:a9fe:a9fe', 'nonsense']],
     ['inner', ['10.96.0.1', '172.16.0.1', '172.31.255.255', '192.168.1.1', '100.64.0.1', '198.18.0.1', 'fd00:ec2::254', '::ffff:10.0.0.1']],
     ['public', ['93.184.216.34', '172.32.0.1', '11.0.0.1', '2606:2800:220:1::1', '::ffff:93.184.216.34']],
@@ -217,14 +217,14 @@ describe('a tunnel', () => {
 });
 
 describe('a request for http://', () => {
-  const get = async (url: string, headers: object = {}): Promise<string> => {
+  const get = async (url: string, headers: object = {}, method = 'GET', body = ''): Promise<string> => {
     const socket = connect({ port: Number(bench.proxy.address.split(':')[1]), host: '127.0.0.1' });
     let said = '';
     socket.on('data', (chunk) => {
       said += String(chunk);
     });
     const lines = Object.entries({ host: 'elsewhere', 'proxy-authorization': basic(), connection: 'close', ...headers });
-    socket.write(`GET ${url} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`);
+    socket.write(`${method} ${url} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`);
     await new Promise((resolve) => socket.once('close', resolve));
     return said;
   };
@@ -247,6 +247,22 @@ describe('a request for http://', () => {
     expect(seen[0]).not.toHaveProperty('proxy-authorization');
     expect(seen[0]).not.toHaveProperty('x-hop');
   });
+
+  test.each(['GET', 'DELETE', 'POST'])(
+    '%s has its body framed when nobody knows how long it is: nothing of it is another request',
+    async (method) => {
+      const seen: string[] = [];
+      const url = await bench.upstream(async (incoming, response) => {
+        seen.push(`${incoming.method} ${incoming.url} ${await bodyOf(incoming)}`);
+        response.end('done');
+      });
+      allow(`127.0.0.1:${new URL(url).port}`);
+      const hidden = 'GET /hidden HTTP/1.1\r\nhost: other\r\n\r\n';
+      const chunked = `${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`;
+      expect(await get(`${url}/open`, { 'transfer-encoding': 'chunked' }, method, chunked)).toContain('done');
+      expect(seen).toEqual([`${method} /open ${hidden}`]);
+    },
+  );
 
   test('is refused like a tunnel', async () => {
     expect(await get('http://example.com/')).toMatch(/^HTTP\/1\.1 403 [\s\S]*example\.com:80 may not be reached/);

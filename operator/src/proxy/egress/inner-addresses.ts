@@ -14,7 +14,7 @@ for (const [network, prefix] of [
 ] as const)
   own.addSubnet(network, prefix, 'ipv4');
 for (const [network, prefix] of [
-  ['::', 127], // unspecified and loopback
+  ['::', 96], // unspecified, loopback, and IPv4 addresses in a form of old
   ['fe80::', 10],
   ['ff00::', 8],
 ] as const)

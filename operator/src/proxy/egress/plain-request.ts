@@ -50,7 +50,12 @@ export async function servePlain(
   const socket = await dial(target, await addressesOf(target, caller, deps), deps, signal);
   try {
     watchIdle(socket, deps.limits.egressIdleMs, deps.clock, () => socket.destroy(new Error('nothing passed')));
-    const headers = { ...endToEnd(incoming.headers), host: port === 80 ? host : `${host}:${port}` };
+    const headers = {
+      ...endToEnd(incoming.headers),
+      // For GET and DELETE Node would send such a body bare, as what the host takes for the next request.
+      ...(incoming.headers['transfer-encoding'] !== undefined && { 'transfer-encoding': 'chunked' }),
+      host: port === 80 ? host : `${host}:${port}`,
+    };
     const outgoing = httpRequest({ createConnection: () => socket, method: incoming.method, path, headers, signal });
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
       outgoing.once('response', resolve);
