@@ -10,6 +10,8 @@ export interface Limits {
   readonly measureMs: number;
   /** What a runner gets to finish or checkpoint before its Pod is removed. */
   readonly drainMs: number;
+  /** A runner whose heartbeat stands still for so long is ended. */
+  readonly hungMs: number;
   /** Sleeping cells whose files are kept open. */
   readonly maxOpenCells: number;
   readonly maxMessageAttachmentBytes: number;
@@ -33,6 +35,7 @@ export const DEFAULT_LIMITS: Limits = {
   sweepMs: 60_000,
   measureMs: 30_000,
   drainMs: 60_000,
+  hungMs: 90_000,
   maxOpenCells: 512,
   maxMessageAttachmentBytes: 100 * 2 ** 20,
   defaultAttachmentBytes: 25 * 2 ** 20,

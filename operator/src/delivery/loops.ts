@@ -10,10 +10,12 @@ import type { TypingIndicator } from './previews/typing.ts';
 import type { Search } from './search/search.ts';
 import type { Sweep } from './sweep/sweep.ts';
 import type { Usage } from './usage/usage.ts';
+import { type Heartbeats, LOOKS } from './wake/heartbeats.ts';
 import type { Wake } from './wake/wake.ts';
 
 export interface LoopDeps {
   readonly wake: Wake;
+  readonly heartbeats: Heartbeats;
   readonly outbox: Outbox;
   readonly previews: Previews;
   readonly typing: TypingIndicator;
@@ -22,7 +24,7 @@ export interface LoopDeps {
   readonly sweep: Sweep;
   readonly usage: Usage;
   readonly background: Background;
-  readonly limits: Pick<Limits, 'pollMs' | 'measureMs' | 'sweepMs'>;
+  readonly limits: Pick<Limits, 'pollMs' | 'measureMs' | 'sweepMs' | 'hungMs'>;
   readonly clock: Clock;
   /** Takes what is new in the runner's file. */
   readonly read: (session: string) => Promise<void>;
@@ -30,7 +32,7 @@ export interface LoopDeps {
 
 /** Until the group is closed. */
 export function runLoops(tasks: TaskGroup, deps: LoopDeps): void {
-  const { wake, outbox, previews, typing, pressure, search, sweep, usage, background, limits, clock, read } = deps;
+  const { wake, heartbeats, outbox, previews, typing, pressure, search, sweep, usage, background, limits, clock, read } = deps;
   tasks.run('previews', (signal) => stoppable(previews.run(signal), signal));
   tasks.run('typing', (signal) => stoppable(typing.run(signal), signal));
   tasks.run('search', (signal) => search.run(signal));
@@ -41,6 +43,13 @@ export function runLoops(tasks: TaskGroup, deps: LoopDeps): void {
       // Nobody writes while all sleep: then once a minute is enough.
       if (looks % 60 === 0 || pressure.space.full || wake.awake().length > 0) pressure.look();
       await stoppable(clock.sleep(limits.pollMs, signal));
+    }
+  });
+  tasks.run('heartbeats', async (signal) => {
+    for (;;) {
+      await stoppable(clock.sleep(limits.hungMs / LOOKS, signal));
+      if (signal.aborted) return;
+      heartbeats.look();
     }
   });
   tasks.run('measure', async (signal) => {

@@ -49,6 +49,7 @@ import { Sweep } from './sweep/sweep.ts';
 import { BudgetReports } from './usage/budget-reports.ts';
 import { Usage } from './usage/usage.ts';
 import { openVolume } from './volume.ts';
+import { Heartbeats } from './wake/heartbeats.ts';
 import { Wake } from './wake/wake.ts';
 
 export interface DeliveryDeps {
@@ -374,7 +375,8 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
     });
     undo.push(() => server.close());
 
-    runLoops(tasks, { wake, outbox, previews, typing, pressure, search, sweep, usage, background, limits, clock, read });
+    const heartbeats = new Heartbeats({ root, wake, hub, background, log, failures: metrics.failures });
+    runLoops(tasks, { wake, heartbeats, outbox, previews, typing, pressure, search, sweep, usage, background, limits, clock, read });
     log.info({ address: server.address, cells: index.names().length }, 'delivery serves its shard');
     return {
       address: server.address,
