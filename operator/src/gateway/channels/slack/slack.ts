@@ -1,29 +1,19 @@
 /** Slack: events over HTTP or Socket Mode, answers over the Web API. */
 import { TerminalError } from '../../../lib/errors.ts';
 import { escapeText, MRKDWN } from '../../render/mrkdwn.ts';
-import type { ChannelInfo, ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
+import type { ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
 import { credential } from '../credential.ts';
 import { SlackApp } from './bolt-app.ts';
 import { deliver, remove } from './deliver.ts';
 import { SlackDirectory } from './directory.ts';
 import { parseMessageEvent, type SlackFile, type SlackSelf } from './events.ts';
 import { fromSlackConnect } from './from-slack.ts';
+import { INFO } from './info.ts';
 import { type BlockActions, pressesOf } from './presses.ts';
 import { settle } from './settle.ts';
 import { listenToSocket } from './socket.ts';
 import { clientOptions, webClient, within } from './web-api.ts';
 import { receiveWebhook } from './webhook.ts';
-
-const INFO: ChannelInfo = {
-  type: 'slack',
-  terminology: { chat: 'channel', thread: 'thread', account: 'app' },
-  howToFindIds:
-    'In Slack, open the details of a channel or a profile: the id (C…, D…, U…) stands at the bottom, or under "Copy member ID".',
-  supports: { threads: true, edits: true, reactions: true, files: true, buttons: true, typing: false },
-  defaultIsolation: 'PerThread',
-  // Slack waits three seconds.
-  ackBudgetMs: 2_800,
-};
 
 /** chat.update is of tier 3: fifty a minute, of all chats together, and more for a short while. */
 const PREVIEW_EVERY_MS = 1_200;

@@ -2,24 +2,15 @@
 import { z } from 'zod';
 import { TerminalError } from '../../../lib/errors.ts';
 import { TELEGRAM_HTML } from '../../render/telegram-html.ts';
-import type { ChannelInfo, ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
+import type { ChannelType, ConnectedChannel, ConnectOptions, IncomingAttachment, IncomingEvent } from '../channel.ts';
 import { credential } from '../credential.ts';
 import { BotApi } from './bot-api.ts';
 import { deliver, remove } from './deliver.ts';
 import { fromTelegram, fromTelegramConnect } from './from-telegram.ts';
+import { INFO } from './info.ts';
 import { pollForUpdates } from './poll.ts';
 import { ALLOWED_UPDATES, parseUpdate, type TelegramMedia, type TelegramSelf } from './updates.ts';
 import { receiveWebhook } from './webhook.ts';
-
-const INFO: ChannelInfo = {
-  type: 'telegram',
-  terminology: { chat: 'chat', thread: 'topic', account: 'bot' },
-  howToFindIds:
-    'Write to the bot and look at `dovecote why`: the refused message shows the ids of its chat and its sender. Groups have negative ids.',
-  supports: { threads: true, edits: true, reactions: true, files: true, buttons: true, typing: true },
-  defaultIsolation: 'Shared',
-  ackBudgetMs: 20_000,
-};
 
 /** The public Bot API gives bots no larger files. */
 const MAX_DOWNLOAD_BYTES = 20 * 1024 * 1024;
