@@ -52,7 +52,7 @@ function compile(pattern: string, ignoreCase: boolean): RegExp {
 }
 
 function walk(files: Parameters<typeof walkFiles>[0], path: string, glob: string | undefined): readonly string[] {
-  const names = [...walkFiles(files, path, MAX_VISITED)].flatMap(({ relative, stats }) => (stats.size <= MAX_FILE_BYTES ? [relative] : []));
+  const names = [...walkFiles(files, path, MAX_VISITED)].map(({ relative }) => relative);
   return glob === undefined ? names : withinTime(glob, () => names.filter((name) => matchesGlob(name, glob)));
 }
 
@@ -60,7 +60,7 @@ function linesOf(files: Parameters<typeof walkFiles>[0], path: string): readonly
   try {
     return splitLines(readText(files, path, MAX_FILE_BYTES).text);
   } catch (e) {
-    if (e instanceof JailError || e instanceof TooLargeError) return []; // binary, gone, or grown: skipped, as said
+    if (e instanceof JailError || e instanceof TooLargeError) return []; // binary, too large, or gone: skipped, as said
     throw e;
   }
 }

@@ -1,7 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { INBOUND_MIGRATIONS, latest, OUTBOUND_MIGRATIONS, openInboundReader, openInboundWriter, openOutboundWriter } from '@dovecote/proto';
+import {
+  INBOUND_MIGRATIONS,
+  latest,
+  OUTBOUND_MIGRATIONS,
+  openInboundReader,
+  openInboundWriter,
+  openOutboundWriter,
+  STATE_TITLE,
+} from '@dovecote/proto';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { POISON } from '../outbox/outbox.ts';
 import type { TestCell } from '../testing/cell.ts';
@@ -100,6 +108,17 @@ describe('messages', () => {
     running.start(cell);
     await until('it is answered', () => cell.texts().length === 1);
     expect(cell.texts()).toEqual(['new']);
+  });
+
+  test('of a new conversation have its model name it beside the first turn, once', async () => {
+    const cell = running.cell();
+    cell.say('title The food of pigeons\nsay seeds');
+    running.start(cell);
+    await until('it is named', () => cell.state(STATE_TITLE) !== undefined);
+    expect(cell.state(STATE_TITLE)).toEqual({ text: 'The food of pigeons' });
+    cell.say('title Something else\nsay more');
+    await until('it is answered', () => cell.texts().includes('more') && idle(cell));
+    expect(cell.state(STATE_TITLE)).toEqual({ text: 'The food of pigeons' });
   });
 
   test('get their transcript back in a new process', async () => {

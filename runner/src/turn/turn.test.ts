@@ -170,6 +170,20 @@ describe('a turn', () => {
     expect(clock.now() - 1_780_000_000_000).toBe(wait);
   });
 
+  test('that waits for its next try when its process is told to end waits as long in the next one, and no longer', async () => {
+    const clock = new ManualClock(1_780_000_000_000);
+    bench = new SessionBench([says('at last')], {}, { clock });
+    bench.put({ turn: { id: 't1', state: 'running', steps: 1 }, state: { [RESUME_STATE]: { turn: 't1', step: 1, count: 2 } } });
+    for (const _ of [1, 2, 3]) {
+      bench.start();
+      for (let n = 0; n < 20; n += 1) await new Promise(setImmediate);
+      await bench.sleep();
+    }
+    bench.start();
+    await clock.runUntil(() => bench.cell.turns()[0]?.state === 'done');
+    expect(clock.now() - 1_780_000_000_000).toBe(10_000);
+  });
+
   test('may wait for its provider for longer than it may take itself', async () => {
     const clock = new ManualClock(1_780_000_000_000);
     const busy = ProviderError.transient('RateLimited', 'busy', { retryAfterMs: 120_000 });
@@ -313,13 +327,13 @@ describe('a turn', () => {
   });
 
   test('is refused at once when a bad request cannot be for its length', async () => {
-    make([says('noted'), tooLong, says('fine')]);
-    for (const [index, text] of ['one', 'two', 'three'].entries()) {
+    make([says('noted'), says('that too'), says('and that'), tooLong, says('fine')]);
+    for (const [index, text] of ['one', 'two', 'three', 'four', 'five'].entries()) {
       bench.say(text);
       await bench.ended(index + 1);
     }
-    expect(bench.cell.turns().map(({ state }) => state)).toEqual(['done', 'failed', 'done']);
-    expect(bench.requests).toHaveLength(3);
+    expect(bench.cell.turns().map(({ state }) => state)).toEqual(['done', 'done', 'done', 'failed', 'done']);
+    expect(bench.requests).toHaveLength(5);
   });
 
   test.each([
