@@ -3,15 +3,16 @@ export interface Rate {
   readonly burst: number;
 }
 
-/** Tokens that come back at a steady rate. In memory: a restart begins with a full one. */
+/** Tokens that come back at a steady rate. */
 export class TokenBucket {
   readonly #rate: Rate;
   #tokens: number;
   #at: number;
 
-  constructor(rate: Rate, now: number) {
+  /** `tokens` at that time (ms); absent: as many as it holds. */
+  constructor(rate: Rate, now: number, tokens: number = rate.burst) {
     this.#rate = rate;
-    this.#tokens = rate.burst;
+    this.#tokens = Math.min(tokens, rate.burst);
     this.#at = now;
   }
 

@@ -11,7 +11,8 @@ const forever = new AbortController().signal;
 function limiterFor(...channels: Channel[]): { limiter: RateLimiter; clock: ManualClock; byName: Map<string, Channel> } {
   const clock = new ManualClock();
   const byName = new Map(channels.map((one) => [one.metadata.name, one]));
-  return { limiter: new RateLimiter({ get: (name) => byName.get(name) }, clock), clock, byName };
+  // As it is when the process has run for a while.
+  return { limiter: new RateLimiter({ get: (name) => byName.get(name) }, clock, clock.now() - 60_000), clock, byName };
 }
 function burst(limiter: RateLimiter, name: string, chat: string): number {
   let taken = 0;
@@ -28,6 +29,21 @@ describe('rate limits', () => {
     clock.jump(1);
     expect(burst(limiter, 's', 'C1')).toBe(1);
     expect(burst(limiter, 's', 'C2')).toBe(4);
+  });
+
+  test('after a restart nothing bursts above what the process before may just have used up, and a quiet chat does not wait', () => {
+    const clock = new ManualClock();
+    const channels = [channel('s', { type: 'slack' }), channel('t', { type: 'telegram' })];
+    const before = new RateLimiter({ get: (name) => channels.find(({ metadata }) => metadata.name === name) }, clock, clock.now() - 60_000);
+    expect(burst(before, 's', 'C1')).toBe(4);
+    const after = new RateLimiter({ get: (name) => channels.find(({ metadata }) => metadata.name === name) }, clock);
+    expect(burst(after, 's', 'C1')).toBe(1);
+    expect(burst(after, 's', 'C2')).toBe(0); // the account's own bucket too
+    clock.jump(1_000);
+    expect(burst(after, 's', 'C2')).toBe(2);
+    expect(burst(after, 't', '5')).toBe(2); // nobody has asked for it before, and it has come back as well
+    clock.jump(60_000);
+    expect(burst(after, 's', 'C1')).toBe(4);
   });
 
   test('Telegram allows less in a group', () => {

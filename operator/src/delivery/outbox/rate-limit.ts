@@ -1,4 +1,8 @@
-/** How fast each platform is called. Buckets begin full, so that the first message of a quiet chat never waits; they are not durable. */
+/**
+ * How fast each platform is called. The buckets are in memory: a process does not know what the one before it sent last, so each bucket
+ * counts as emptied when this one began, but for one call. What comes soon after a restart may wait a little; no restart bursts above
+ * what the platform allows, and the first message of a quiet chat never waits.
+ */
 import type { Channel } from '@dovecote/crds';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../lib/clock.ts';
@@ -22,7 +26,7 @@ const PLATFORM: Readonly<Record<Channel['spec']['type'], Allowance | undefined>>
   },
 };
 
-/** Chats whose buckets are kept; one that drops out begins anew with a full bucket. */
+/** Chats whose buckets are kept; one that drops out begins anew. */
 const MAX_CHATS = 10_000;
 
 interface Buckets {
@@ -36,17 +40,20 @@ export class RateLimiter {
   readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #buckets = new Map<string, Buckets>();
+  readonly #since: number;
 
-  constructor(channels: Channels, clock: Clock) {
+  /** `since`: from when on nobody else called in our place, ms since 1970. */
+  constructor(channels: Channels, clock: Clock, since: number = clock.now()) {
     this.#channels = channels;
     this.#clock = clock;
+    this.#since = since;
   }
 
   /** Leave for one call at once, or none at all. */
   tryEnter(channel: string, chat: string): boolean {
     const now = this.#clock.now();
-    const buckets = this.#of(channel, now);
-    const own = chatBucket(buckets, chat, now);
+    const buckets = this.#of(channel);
+    const own = this.#chatBucket(buckets, chat);
     if ((own?.available(now) ?? 1) < 1 || (buckets.account?.available(now) ?? 1) < 1) return false;
     own?.tryTake(now);
     buckets.account?.tryTake(now);
@@ -56,16 +63,16 @@ export class RateLimiter {
   /** Leave for a call that may as well be left out: only when another could be made right behind it. */
   tryEnterSpare(channel: string, chat: string): boolean {
     const now = this.#clock.now();
-    const buckets = this.#of(channel, now);
+    const buckets = this.#of(channel);
     const spare = (bucket: TokenBucket | undefined): boolean => (bucket?.available(now) ?? 2) >= 2;
-    return spare(buckets.account) && spare(chatBucket(buckets, chat, now)) && this.tryEnter(channel, chat);
+    return spare(buckets.account) && spare(this.#chatBucket(buckets, chat)) && this.tryEnter(channel, chat);
   }
 
   /** Waits for leave for one call. Rejects with the signal's reason. */
   async enter(channel: string, chat: string, signal: AbortSignal): Promise<void> {
     // The chat first: one that waits for itself must not hold a token of the account, which the other chats need.
-    await this.#wait(chatBucket(this.#of(channel, this.#clock.now()), chat, this.#clock.now()), signal);
-    await this.#wait(this.#of(channel, this.#clock.now()).account, signal);
+    await this.#wait(this.#chatBucket(this.#of(channel), chat), signal);
+    await this.#wait(this.#of(channel).account, signal);
   }
 
   async #wait(bucket: TokenBucket | undefined, signal: AbortSignal): Promise<void> {
@@ -73,7 +80,7 @@ export class RateLimiter {
     if (ms > 0) await this.#clock.sleep(ms, signal);
   }
 
-  #of(name: string, now: number): Buckets {
+  #of(name: string): Buckets {
     const spec = this.#channels.get(name)?.spec;
     const key = JSON.stringify([spec?.type, spec?.rateLimit]);
     const known = this.#buckets.get(name);
@@ -83,21 +90,21 @@ export class RateLimiter {
     const account = own === undefined ? allowance?.account : { perSecond: own.perSecond, burst: own.burst ?? own.perSecond };
     const made: Buckets = {
       key,
-      account: account === undefined ? undefined : new TokenBucket(account, now),
+      account: account === undefined ? undefined : new TokenBucket(account, this.#since, 1),
       chatRate: allowance?.chat,
       chats: new LRUCache({ max: MAX_CHATS }),
     };
     this.#buckets.set(name, made);
     return made;
   }
-}
 
-function chatBucket({ chatRate, chats }: Buckets, chat: string, now: number): TokenBucket | undefined {
-  if (chatRate === undefined) return undefined;
-  let bucket = chats.get(chat);
-  if (bucket === undefined) {
-    bucket = new TokenBucket(chatRate(chat), now);
-    chats.set(chat, bucket);
+  #chatBucket({ chatRate, chats }: Buckets, chat: string): TokenBucket | undefined {
+    if (chatRate === undefined) return undefined;
+    let bucket = chats.get(chat);
+    if (bucket === undefined) {
+      bucket = new TokenBucket(chatRate(chat), this.#since, 1);
+      chats.set(chat, bucket);
+    }
+    return bucket;
   }
-  return bucket;
 }

@@ -55,7 +55,7 @@ function begin(): void {
   const destinations = { hasSynced: true, byIndex: () => bench.destinations };
   const hub = { partial: () => partial, progress: () => progress };
   const common = { cells, hub, destinations, calls, background, clock, log: silentLog };
-  const limiter = new RateLimiter(channels, clock);
+  const limiter = new RateLimiter(channels, clock, clock.now() - 60_000);
   const agentGroups = { get: () => ({ spec: { chat: chatSpec } }) as AgentGroup };
   previews = new Previews({ ...common, agentGroups, limiter, reached: noCrash, outcomes });
   typing = new TypingIndicator({ ...common, channels });

@@ -26,6 +26,7 @@ import { ShardCells } from '../../cells/cells.ts';
 import { nextSeq } from '../../cells/next-seq.ts';
 import { createOutbox, type Outbox, type OutboxDeps } from '../outbox.ts';
 import type { OutboxLimits } from '../outbox-limits.ts';
+import { RateLimiter } from '../rate-limit.ts';
 
 export const SESSION = 'helper-abcdefghij';
 export const AGENT = 'helper';
@@ -85,18 +86,21 @@ export function openBench(options: BenchOptions): Bench {
     channels: new Map([['web', channel('web', { type: 'slack', rateLimit: { perSecond: 1_000_000, burst: 1_000_000 } })]]),
     synced: true,
   };
+  const clock = options.clock ?? new ManualClock();
+  const channels = { get: (name: string) => bench.channels.get(name) };
   const outbox = createOutbox({
     cells,
     platform: client,
     tokens: { token: async () => 'token' },
-    channels: { get: (name) => bench.channels.get(name) },
+    channels,
+    limiter: new RateLimiter(channels, clock, clock.now() - 60_000), // as after a while
     destinations: {
       get hasSynced() {
         return bench.synced;
       },
       byIndex: (_, agent) => bench.destinations.filter(({ spec }) => spec.agentGroupRef === agent),
     },
-    clock: options.clock ?? new ManualClock(),
+    clock,
     random: evenRandom,
     log: silentLog,
     registry: new Registry(),
