@@ -18,7 +18,8 @@ const STUCK_MS = 30_000;
 const SECRET_TRIES = 50;
 const SECRET_WAIT_MS = 100;
 
-const ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}$/;
+/** What a runner may say of where it listens: a gRPC target may also name a socket file or a name service. */
+export const RUNNER_ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}$/;
 
 export interface RunnerPoolDeps {
   /** how to reach the session's runner now; undefined: none is attached */
@@ -180,10 +181,10 @@ function unavailable(sentence: string): StatusError {
   return new StatusError(status.UNAVAILABLE, sentence);
 }
 
-/** What a runner says of itself is input like any other: a gRPC target may also name a socket file or a name service. */
+/** What a runner says of itself is input like any other. */
 function fingerprint(session: string, { address, certificate }: RunnerEndpoint): string {
   try {
-    if (!ADDRESS.test(address)) throw new Error('it is not an address and a port');
+    if (!RUNNER_ADDRESS.test(address)) throw new Error('it is not an address and a port');
     return digest(new X509Certificate(certificate).raw);
   } catch (e) {
     throw new StatusError(status.UNAVAILABLE, `the runner of session ${session} does not say how it can be reached`, { cause: e });

@@ -96,6 +96,13 @@ describe('a runner', () => {
     expect(asleep).toEqual([]);
   });
 
+  test('that says it listens at a name is not looked for: the name may lead anywhere', async () => {
+    await alive('sly');
+    attached.set('sly', address.replace('127.0.0.1', 'localhost'));
+    await look(3 * LOOKS);
+    expect(asleep).toEqual([]);
+  });
+
   test('that was never seen to beat is not judged: its Pod is still being made', async () => {
     awake.add('new');
     attached.set('new', address);

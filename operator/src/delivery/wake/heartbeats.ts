@@ -10,6 +10,7 @@ import type { Counter } from 'prom-client';
 import type { Log } from '../../lib/log.ts';
 import type { AttachHub } from '../attach/hub.ts';
 import type { Background } from '../background.ts';
+import { RUNNER_ADDRESS } from '../container/runner-pool.ts';
 import type { Wake } from './wake.ts';
 
 export interface HeartbeatsDeps {
@@ -84,6 +85,7 @@ function beatOf(path: string): number {
 }
 
 function takesConnections(address: string): Promise<boolean> {
+  if (!RUNNER_ADDRESS.test(address)) return Promise.resolve(false);
   const colon = address.lastIndexOf(':');
   const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
   return new Promise((resolve) => {
