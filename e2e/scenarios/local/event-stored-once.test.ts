@@ -11,7 +11,7 @@ verifies(
   async () => {
     const scene = slack.it;
     const { body } = scene.event({ text: 'say once' });
-    const send = (): Promise<number> => scene.post(body, scene.slack.signature(body));
+    const send = (): Promise<number> => scene.insist(body);
     expect(await Promise.all([send(), send(), send()])).toEqual([200, 200, 200]);
     await scene.house.stop('SIGKILL');
     await scene.begin();

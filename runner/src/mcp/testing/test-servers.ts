@@ -14,12 +14,12 @@ const SCRIPTED = join(import.meta.dirname, 'scripted-server.ts');
 
 /** A scripted server's settings. */
 export function scripted(name: string, mode = 'good', more: Partial<McpServerConfig> = {}): McpServerConfig {
-  return { name, type: 'stdio', command: [process.execPath, SCRIPTED, mode], timeoutMs: 20_000, ...more };
+  return { name, type: 'stdio', command: [process.execPath, SCRIPTED, mode], timeoutMs: 60_000, ...more };
 }
 
 /** The settings of a server behind the proxy. */
 export function remote(name: string, more: Partial<McpServerConfig> = {}): McpServerConfig {
-  return { name, type: 'http', timeoutMs: 20_000, ...more };
+  return { name, type: 'http', timeoutMs: 60_000, ...more };
 }
 
 export interface LogLine {
