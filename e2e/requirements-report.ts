@@ -3,6 +3,17 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { requirements } from './requirements.ts';
+import { flagsOf, refuse } from './usage.ts';
+
+const { values: flags } = flagsOf(
+  `
+One line per requirement, from the records of the last test runs: id, met or unmet, where it was shown, by which test.
+
+Usage: node e2e/requirements-report.ts [--output text|json]
+`,
+  { options: { output: { type: 'string', default: 'text' } } },
+);
+if (flags.output !== 'text' && flags.output !== 'json') refuse(`--output is text or json, not ${flags.output}`);
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -17,8 +28,10 @@ function record(where: 'local' | 'cluster'): ReadonlyMap<string, string> {
 
 const local = record('local');
 const cluster = record('cluster');
-for (const { id, cluster: needsCluster } of requirements) {
+const rows = requirements.map(({ id, cluster: needsCluster }) => {
   const where = local.has(id) && cluster.has(id) ? 'both' : local.has(id) ? 'local' : cluster.has(id) ? 'cluster' : '-';
   const met = needsCluster ? cluster.has(id) : where !== '-';
-  console.log([id, met ? 'met' : 'unmet', where, cluster.get(id) ?? local.get(id) ?? '-'].join('\t'));
-}
+  return { id, state: met ? 'met' : 'unmet', where, test: cluster.get(id) ?? local.get(id) ?? '-' };
+});
+if (flags.output === 'json') console.log(JSON.stringify(rows, null, 1));
+else for (const { id, state, where, test } of rows) console.log([id, state, where, test].join('\t'));

@@ -6,6 +6,9 @@ import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'no
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { flagsOf } from '../e2e/usage.ts';
+
+flagsOf('Bundles operator and runner into dist/, as the images run them.\n\nUsage: node hack/bundle.ts', {});
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 

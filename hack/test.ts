@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { requirements } from '../e2e/requirements.ts';
+import { flagsOf, refuse } from '../e2e/usage.ts';
 import { withCluster } from './with-cluster.ts';
 
 /** What hack/record-reporter.mjs writes. */
@@ -25,7 +26,19 @@ export interface Verified {
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const records = join(root, 'e2e/.records');
-const where = process.argv[2] === 'cluster' ? 'cluster' : 'local';
+const { positionals } = flagsOf(
+  `
+Runs one half of the tests, keeps a record of which requirement each passed test verified, and fails when a claimed one was verified by none.
+
+Usage: node hack/test.ts local|cluster [PATH...]
+
+With paths, jest runs those test files alone, and the record stays as it is. Ends with 0 when all passed, else with 1.
+`,
+  { allowPositionals: true, strict: false },
+);
+const [half] = positionals;
+if (half !== 'local' && half !== 'cluster') refuse(`the first word is local or cluster, not ${half ?? 'nothing'}`);
+const where = half;
 
 function runJest(env: NodeJS.ProcessEnv): RunRecord | undefined {
   const file = join(records, `${where}.run.json`);

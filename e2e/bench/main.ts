@@ -6,14 +6,22 @@
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { flagsOf, refuse } from '../usage.ts';
 import { burst, coldWake, commits, outboundRate, twentyChats, warmOverhead } from './local.ts';
 import { proxyCost } from './proxy.ts';
 import { runnerFootprint } from './runner.ts';
 import { printTable, type Result } from './sample.ts';
 import { searchFigures } from './search.ts';
 
-const { values: flags } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' }, cluster: { type: 'boolean' } } });
+const { values: flags } = flagsOf('Started by hack/bench.ts: its --help says what it takes.', {
+  options: {
+    quick: { type: 'boolean' },
+    only: { type: 'string' },
+    cluster: { type: 'boolean' },
+    output: { type: 'string', default: 'table' },
+  },
+});
+if (flags.output !== 'table' && flags.output !== 'json') refuse(`--output is table or json, not ${flags.output}`);
 const quick = flags.quick === true;
 
 const measures: readonly (readonly [string, () => Promise<Result[]> | Result[]])[] = [
@@ -36,10 +44,10 @@ async function onCluster(quick: boolean): Promise<Result[]> {
   return (await import('./cluster.ts')).clusterMeasures(quick);
 }
 
-console.log(
+process.stderr.write(
   `load before: ${loadavg()
     .map((load) => load.toFixed(2))
-    .join(' ')}`,
+    .join(' ')}\n`,
 );
 const results: Result[] = [];
 for (const [name, measure] of measures) {
@@ -47,6 +55,7 @@ for (const [name, measure] of measures) {
   process.stderr.write(`${name} …\n`);
   results.push(...(await measure()));
 }
-printTable(results);
+if (flags.output === 'json') console.log(JSON.stringify(results, null, 1));
+else printTable(results);
 if (flags.only === undefined && !quick) writeFileSync(join(import.meta.dirname, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
 process.exit(0); // emulators and agents may hold connections for some seconds more

@@ -3,6 +3,12 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { flagsOf } from '../../e2e/usage.ts';
+
+flagsOf(
+  'Prints each path and make target that a document names and that does not exist; ends with 1 when there is one.\n\nUsage: node hack/checks/docs.ts',
+  {},
+);
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const targets = new Set([...readFileSync(join(root, 'Makefile'), 'utf8').matchAll(/^([a-z0-9-]+):/gm)].map(([, name]) => name));

@@ -2,6 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { flagsOf } from '../../e2e/usage.ts';
+
+flagsOf('Prints each import that crosses a fence between parts; ends with 1 when there is one.\n\nUsage: node hack/checks/fences.ts', {});
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 

@@ -40,11 +40,15 @@ const program = new Command('dovecote')
   .showHelpAfterError()
   .configureHelp({ sortSubcommands: false });
 
+function logLevel(level: string, what = 'what is logged'): Option {
+  return new Option('--log-level <level>', what).choices(['trace', 'debug', 'info', 'warn', 'error']).default(level);
+}
+
 function role(name: 'controller' | 'gateway' | 'delivery' | 'proxy', summary: string): Command {
   return program
     .command(name)
     .description(summary)
-    .option('--log-level <level>', 'trace, debug, info, warn or error', 'info')
+    .addOption(logLevel('info'))
     .option('--health <address>', 'where /healthz, /readyz and /metrics answer', '127.0.0.1:9464')
     .option('--install <name>', 'name of the Helm release', 'dovecote')
     .option('--replica <name>', 'who this process is among its siblings', `${name}-${process.pid}`)
@@ -140,7 +144,7 @@ localOptions(program.command('local').description('all roles in one process, Pod
   .option('--port <number>', 'of the web chat; 0 chooses one', wholeNumber(0, 65_535), 8480)
   .option('--max-awake <number>', 'sessions awake at once', wholeNumber(1))
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
-  .option('--log-level <level>', 'trace, debug, info, warn or error', 'warn')
+  .addOption(logLevel('warn'))
   .addOption(new Option('--crash-at <point>', 'for kill tests: SIGKILL at this point').hideHelp())
   .addOption(new Option('--limits <json>', 'for tests: {"delivery": …, "outbox": …, "runner": [flags]}').argParser(jsonObject).hideHelp())
   .action(async (flags: LocalFlags) => {
@@ -190,7 +194,7 @@ serverOptions(localOptions(program.command('chat').description('talk to an agent
     new Option('--timeout <seconds>', 'with --message: how long to wait for the answer').argParser(seconds).default(120_000, '120'),
   )
   .addOption(new Option('--output <form>', 'what is printed').choices(['text', 'json']).default('text'))
-  .option('--log-level <level>', 'of a local mode that is started', 'error')
+  .addOption(logLevel('error', 'of a local mode that is started'))
   .action(async (flags: LocalFlags & ServerFlags & { message?: string; channel: string; chat: string; timeout: number }) => {
     const ended = endSignal();
     const known = serverOf(flags);
@@ -288,7 +292,7 @@ serverOptions(
   .option('--state <folder>', 'of the local mode that runs', '.local')
   .option('-t, --tty', 'with a terminal')
   .option('--cwd <folder>', 'where it runs', '/workspace')
-  .option('--env <name=value...>', 'more variables', keyValue, {})
+  .addOption(new Option('--env <name=value...>', 'more variables').argParser(keyValue).default({}, 'none'))
   .addOption(new Option('--timeout <seconds>', 'after which it is ended').argParser(seconds).default(600_000, '600'))
   .option('--detach', 'it goes on when this ends; prints a job id on stderr')
   .option('--job <id>', 'attach to a job instead')
@@ -320,7 +324,7 @@ serverOptions(
     .description("an MCP server in the Pod of an awake session, on this process's stdio: one of its agent's, or `-` and a command"),
 )
   .option('--state <folder>', 'of the local mode that runs', '.local')
-  .option('--env <name=value...>', 'more variables', keyValue, {})
+  .addOption(new Option('--env <name=value...>', 'more variables').argParser(keyValue).default({}, 'none'))
   .addOption(new Option('--idle <seconds>', 'without a message, after which it is ended').argParser(seconds).default(600_000, '600'))
   .action(async (session: string, server: string | undefined, command: string[], flags: McpFlags) => {
     const start = {
