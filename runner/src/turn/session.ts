@@ -152,9 +152,9 @@ export class Session {
     if (last === undefined) return;
     if (this.#unfinished !== undefined) {
       const turn = Turn.resume(this.#deps, this.#drain, this.#unfinished.row, this.#unfinished.interruptions);
-      this.#unfinished = undefined;
       turn.stop(stops.map((row) => row.seq));
       turn.endStopped();
+      this.#unfinished = undefined; // last: a file that is busy is tried again, and the turn must not be lost over it
       return;
     }
     this.#deps.outbox.commit({
