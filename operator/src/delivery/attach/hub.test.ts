@@ -1,5 +1,5 @@
 import { attach, cellPaths } from '@dovecote/proto';
-import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Bench, createBench, until } from '../testing/delivery-bench.ts';
 import { ScriptedRunner } from '../testing/scripted-runner.ts';
@@ -57,6 +57,25 @@ const hello = (name: string): attach.AttachRequest => ({
 });
 
 describe('attaching', () => {
+  test('is refused beyond a few streams of one session, which would fill the memory that all share, and goes on when they are gone', async () => {
+    const client = new attach.AttachClient(bench.delivery().address, credentials.createInsecure());
+    const metadata = new Metadata();
+    metadata.set('authorization', `Bearer session:${session}:p1`);
+    const codes: number[] = [];
+    const streams = Array.from({ length: 50 }, () => {
+      const stream = client.attach(metadata);
+      stream.on('data', () => {});
+      stream.on('error', (error: ServiceError) => codes.push(error.code));
+      return stream;
+    });
+    await until(() => codes.length === 42, 'the refusals');
+    expect(new Set(codes)).toEqual(new Set([status.RESOURCE_EXHAUSTED]));
+    for (const stream of streams) stream.cancel();
+    client.close();
+    // One that is let in hears what is wrong with its hello.
+    await until(async () => (await dial(`session:${session}:p1`, hello('another'))) === status.PERMISSION_DENIED, 'one to be let in');
+  });
+
   test('the runner is told the highest seq and a secret that is good for this connection', async () => {
     const one = runner('p1');
     await until(() => one.received.length > 0);

@@ -64,6 +64,8 @@ const PARTIAL_EVERY_MS = 50;
 /** Runner processes of a session that a newer one replaced: enough to stop two from taking each other's place for ever. */
 const REMEMBERED_INSTANCES = 8;
 const HELLO_WITHIN_MS = 10_000;
+/** A runner has one stream, and dials anew before an old one is given up. More are an agent's that uses its Pod's token to fill our memory. */
+const MAX_STREAMS = 8;
 
 export class AttachHub {
   readonly #deps: HubDeps;
@@ -71,6 +73,8 @@ export class AttachHub {
   readonly #retired = new Map<string, string[]>();
   readonly #closed = new AbortController();
   readonly #streams = new Set<Stream>();
+  /** how many of them each session has */
+  readonly #open = new Map<string, number>();
 
   constructor(deps: HubDeps) {
     this.#deps = deps;
@@ -122,7 +126,15 @@ export class AttachHub {
       stream.emit('error', { code: status.UNAVAILABLE, message: 'delivery is shutting down' });
       return;
     }
+    const caller = callerOf(stream.metadata);
+    const dials = caller.type === 'session' ? caller.session : '';
+    const open = this.#open.get(dials) ?? 0;
+    if (open >= MAX_STREAMS) {
+      stream.emit('error', { code: status.RESOURCE_EXHAUSTED, message: `session ${dials} has ${open} streams open already` });
+      return;
+    }
     this.#streams.add(stream);
+    this.#open.set(dials, open + 1);
     let session: string | undefined;
     const helloOrGone = new AbortController();
     const fail = (thrown: unknown): void => {
@@ -132,7 +144,7 @@ export class AttachHub {
     };
     const leave = (): void => {
       helloOrGone.abort();
-      this.#streams.delete(stream);
+      if (this.#streams.delete(stream)) this.#left(dials);
       if (session !== undefined && this.#attached.get(session)?.stream === stream) {
         this.#attached.delete(session);
         this.#deps.events.onDetached(session);
@@ -162,6 +174,12 @@ export class AttachHub {
       () => fail(new StatusError(status.DEADLINE_EXCEEDED, `no hello came within ${HELLO_WITHIN_MS} ms`)),
       () => {}, // it came, or the stream is gone
     );
+  }
+
+  #left(dials: string): void {
+    const open = (this.#open.get(dials) ?? 1) - 1;
+    if (open > 0) this.#open.set(dials, open);
+    else this.#open.delete(dials);
   }
 
   /** Ends all streams; runners dial the next delivery. */
