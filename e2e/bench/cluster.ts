@@ -3,8 +3,9 @@
  * takes that does nothing. HOST_IP is where Pods reach this process.
  */
 import { apply, fact, gatewayUrl, type Json, kubectl, list, RELEASE, untilCondition } from '../harness/cluster.ts';
-import { auditMark, auditReadable, callsSince, isOurs, isWrite } from '../harness/cluster-audit.ts';
+import { auditMark, auditReadable, callsSince } from '../harness/cluster-audit.ts';
 import { until } from '../harness/until.ts';
+import { type WritesByChange, writesByChange } from './api-writes.ts';
 import { percentile, type Result, summarise } from './sample.ts';
 import { BENCH_SECRET, SlackShaped } from './slack-shaped.ts';
 
@@ -36,14 +37,14 @@ export async function clusterMeasures(quick: boolean): Promise<Result[]> {
       until('its Pod is gone', async () => (await list('pod', '-l', 'dovecote.dev/agent-group=bench')).length === 0, 120_000);
     await slack.roundTrip(gateway, 'CBENCH', 'first.', webhook);
     const cold: number[] = [];
-    const writes: number[] = [];
+    const writes: WritesByChange[] = [];
+    const [session] = await list('session', '-l', `dovecote.dev/agent-group=${NAME}`);
     for (let n = 0; n < (quick ? 3 : 12); n += 1) {
       await asleep();
       const mark = auditReadable() ? auditMark() : 0;
       cold.push(await slack.roundTrip(gateway, 'CBENCH', `cold-${n}.`, webhook));
       await asleep();
-      if (auditReadable())
-        writes.push(callsSince(mark).filter((call) => isOurs(call) && isWrite(call) && call.resource !== 'tokenreviews').length);
+      if (auditReadable()) writes.push(writesByChange(callsSince(mark), session?.metadata.name ?? ''));
     }
     const bare: number[] = [];
     const mounted: number[] = [];
@@ -57,12 +58,26 @@ export async function clusterMeasures(quick: boolean): Promise<Result[]> {
       summarise('cluster: a Pod with the volumes of a session that does nothing', 'ms', mounted),
       summarise('cluster: cold wake over bare Pod', 'ratio', [percentile(cold, 0.5) / percentile(bare, 0.5)]),
       summarise('cluster: cold wake over bare Pod with the volumes', 'ratio', [percentile(cold, 0.5) / percentile(mounted, 0.5)]),
-      ...(writes.length > 0 ? [summarise('cluster: API writes of a wake and a sleep', 'writes', writes)] : []),
+      ...(writes.length > 0 ? apiWrites(writes) : []),
     ];
   } finally {
     await kubectl('delete', 'messaginggroup,channel,agentgroup,secret', NAME, '--ignore-not-found', '--wait=false');
     await slack.close();
   }
+}
+
+/** At most two of ours for each change of a session's state; what Kubernetes itself writes for any Pod stands apart. */
+function apiWrites(writes: readonly WritesByChange[]): Result[] {
+  const of = (what: string, count: (one: WritesByChange) => number): Result =>
+    summarise(`cluster: API writes, ${what}`, 'writes', writes.map(count));
+  return [
+    of('asleep to waking', (one) => one.asleepToWaking),
+    of('waking to awake', (one) => one.wakingToAwake),
+    of('awake to draining', (one) => one.awakeToDraining),
+    of('draining to asleep', (one) => one.drainingToAsleep),
+    of('of ours for all sessions at once', (one) => one.shared),
+    of('of Kubernetes for the Pod of a wake and a sleep', (one) => one.ofKubernetes),
+  ];
 }
 
 /** As the Pod builder mounts them, of a cell that nobody has. The kubelet takes its time for any volume. */
