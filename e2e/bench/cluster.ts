@@ -47,15 +47,18 @@ export async function clusterMeasures(quick: boolean): Promise<Result[]> {
       if (auditReadable()) writes.push(writesByChange(callsSince(mark), session?.metadata.name ?? ''));
     }
     const bare: number[] = [];
+    const empty: number[] = [];
     const mounted: number[] = [];
     for (let n = 0; n < (quick ? 3 : 12); n += 1) {
       bare.push(await barePod(slack, `bare-${n}`, {}, {}));
-      mounted.push(await barePod(slack, `mounted-${n}`, { volumes: VOLUMES }, { volumeMounts: MOUNTS }));
+      empty.push(await barePod(slack, `empty-${n}`, NO_TOKEN, {}));
+      mounted.push(await barePod(slack, `mounted-${n}`, { ...NO_TOKEN, volumes: VOLUMES }, { volumeMounts: MOUNTS }));
     }
     return [
       summarise('cluster, cold: event sent to platform called', 'ms', cold),
-      summarise('cluster: a Pod that does nothing, apply to JavaScript', 'ms', bare),
-      summarise('cluster: a Pod with the volumes of a session that does nothing', 'ms', mounted),
+      summarise('cluster: a bare Pod, as kubectl run makes it, apply to JavaScript', 'ms', bare),
+      summarise('cluster: the same without its token, and so without any volume', 'ms', empty),
+      summarise('cluster: the same with the volumes of a session', 'ms', mounted),
       summarise('cluster: cold wake over bare Pod', 'ratio', [percentile(cold, 0.5) / percentile(bare, 0.5)]),
       summarise('cluster: cold wake over bare Pod with the volumes', 'ratio', [percentile(cold, 0.5) / percentile(mounted, 0.5)]),
       ...(writes.length > 0 ? apiWrites(writes) : []),
@@ -98,6 +101,8 @@ const MOUNTS = [
   { name: 'tokens', mountPath: '/tokens', readOnly: true },
 ];
 
+const NO_TOKEN: Json = { automountServiceAccountToken: false };
+
 /** ms from kubectl's return to the first line of JavaScript in the runner's image. */
 async function barePod(slack: SlackShaped, id: string, pod: Json, container: Json): Promise<number> {
   const name = `bench-${id}`;
@@ -110,7 +115,6 @@ async function barePod(slack: SlackShaped, id: string, pod: Json, container: Jso
     spec: {
       ...pod,
       restartPolicy: 'Never',
-      automountServiceAccountToken: false,
       securityContext: { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } },
       containers: [
         {
