@@ -102,7 +102,8 @@ export async function serve(deps: ServeDeps): Promise<{ readonly address: string
 
   server.addService(agent.AgentService, {
     listOwnSessions: handleUnary(
-      async (request: agent.ListOwnSessionsRequest, call) => deps.search.listOwnSessions(sessionOf(call.metadata), request),
+      async (request: agent.ListOwnSessionsRequest, call) =>
+        deps.search.listOwnSessions(sessionOf(call.metadata), request, stopping.signal),
       onInternal('ListOwnSessions'),
     ),
     searchMessages: handleUnary(

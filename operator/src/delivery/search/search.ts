@@ -36,8 +36,8 @@ export class Search {
   }
 
   /** `caller`: a session. Throws StatusError. */
-  listOwnSessions(caller: string, request: proto.ListOwnSessionsRequest): Promise<proto.ListOwnSessionsResponse> {
-    return listOwnSessions(this.#deps, caller, request);
+  listOwnSessions(caller: string, request: proto.ListOwnSessionsRequest, signal: AbortSignal): Promise<proto.ListOwnSessionsResponse> {
+    return listOwnSessions(this.#deps, caller, request, signal);
   }
 
   /** `caller`: a session. Throws StatusError. */

@@ -38,6 +38,7 @@ export async function listOwnSessions(
   deps: AgentServiceDeps,
   caller: string,
   request: proto.ListOwnSessionsRequest,
+  signal: AbortSignal,
 ): Promise<proto.ListOwnSessionsResponse> {
   const agent = agentOf(deps, caller);
   const limit = limitOf(request.limit, 20, 200);
@@ -49,6 +50,7 @@ export async function listOwnSessions(
     .filter((row) => request.type === '' || row.type.toLowerCase() === request.type.toLowerCase())
     .filter((row) => request.channelType === '' || row.channelType === request.channelType.toLowerCase())
     .slice(0, limit);
+  await caughtUp(deps, agent, signal); // what was said a moment ago counts
   const counts = await deps.thread.call(
     'counts',
     agent,
@@ -76,7 +78,7 @@ export async function searchMessages(
   request: proto.SearchMessagesRequest,
   signal: AbortSignal,
 ): Promise<proto.SearchMessagesResponse> {
-  const { index, thread, clock, log } = deps;
+  const { index, thread, clock } = deps;
   const agent = agentOf(deps, caller);
   const limit = limitOf(request.limit, 20, 100);
   const now = clock.now();
@@ -92,10 +94,7 @@ export async function searchMessages(
   if (words.length > MAX_WORDS) throw invalid('query', `must have at most ${MAX_WORDS} words`);
   if (thread.pending > MAX_PENDING) throw new StatusError(status.RESOURCE_EXHAUSTED, 'too many searches are under way; try again');
   const startedAt = clock.now();
-  const caught = await caughtUp(deps, agent, signal).catch((e: unknown) => {
-    log.warn({ err: toError(e) }, 'a search does not find what was said last');
-    return false;
-  });
+  const caught = await caughtUp(deps, agent, signal);
   const hits = await thread.call('search', agent, {
     words,
     from,
@@ -123,7 +122,7 @@ export async function searchMessages(
 }
 
 /** False: what was said last may be missing. */
-async function caughtUp({ indexer, clock }: AgentServiceDeps, agent: string, signal: AbortSignal): Promise<boolean> {
+async function caughtUp({ indexer, clock, log }: AgentServiceDeps, agent: string, signal: AbortSignal): Promise<boolean> {
   const done = new AbortController();
   const patience = clock.sleep(CATCH_UP_MS, AbortSignal.any([signal, done.signal])).then(
     () => false,
@@ -131,6 +130,9 @@ async function caughtUp({ indexer, clock }: AgentServiceDeps, agent: string, sig
   );
   try {
     return await Promise.race([indexer.catchUp(agent, AbortSignal.any([signal, done.signal])).then(() => true), patience]);
+  } catch (e) {
+    log.warn({ err: toError(e) }, 'a search does not find what was said last');
+    return false;
   } finally {
     done.abort(new Error('the search does not wait for it any longer'));
     await patience;
