@@ -20,7 +20,8 @@ export class StderrTail {
     this.#tail = Buffer.concat([this.#tail, end]).subarray(-TAIL_BYTES);
     if (this.#logged >= LOGGED_BYTES) return;
     this.#logged += chunk.length;
-    this.#log.debug({ stderr: chunk.subarray(0, 4_096).toString() }, 'an MCP server wrote to its standard error');
+    // It may print its environment, and with it the Pod's token in the address of the proxy.
+    this.#log.debug({ stderr: quoted(chunk.toString('utf8', 0, 4_096), 4_096) }, 'an MCP server wrote to its standard error');
   }
 
   /** One line; empty when nothing was written. */

@@ -152,7 +152,7 @@ export class StdioTransport implements Transport {
     const start = line.subarray(0, 400).toString();
     if (/^\s*[{[]/.test(start)) this.#fail(`wrote something that is no JSON-RPC message: ${quoted(start)}`);
     else if (this.#stray > MAX_STRAY_LINES) this.#fail(`writes text where messages belong: ${quoted(start)}`);
-    else this.#options.log.debug({ line: start }, 'an MCP server wrote a line that is no message');
+    else this.#options.log.debug({ line: quoted(start) }, 'an MCP server wrote a line that is no message');
   }
 
   #fail(clause: string): void {
