@@ -11,15 +11,13 @@ import { toError } from '../../lib/errors.ts';
 import { CHANNEL_OPTIONS, Metadata, StatusError, status } from '../../lib/grpc.ts';
 import type { Log } from '../../lib/log.ts';
 import type { RunnerEndpoint } from '../attach/hub.ts';
+import { RUNNER_ADDRESS } from '../attach/runner-address.ts';
 
 /** A connection that was not made within this time hangs on an address where nobody answers any more, ms. */
 const STUCK_MS = 30_000;
 /** A runner hears its secret a moment after delivery knows it. */
 const SECRET_TRIES = 50;
 const SECRET_WAIT_MS = 100;
-
-/** What a runner may say of where it listens: a gRPC target may also name a socket file or a name service. */
-export const RUNNER_ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):\d{1,5}$/;
 
 export interface RunnerPoolDeps {
   /** how to reach the session's runner now; undefined: none is attached */

@@ -9,8 +9,8 @@ import { cellPaths, HEARTBEAT } from '@dovecote/proto';
 import type { Counter } from 'prom-client';
 import type { Log } from '../../lib/log.ts';
 import type { AttachHub } from '../attach/hub.ts';
+import { RUNNER_ADDRESS } from '../attach/runner-address.ts';
 import type { Background } from '../background.ts';
-import { RUNNER_ADDRESS } from '../container/runner-pool.ts';
 import type { Wake } from './wake.ts';
 
 export interface HeartbeatsDeps {
