@@ -243,6 +243,9 @@ export interface PreviewRow {
   readonly updated_at: number;
 }
 
+/** Text of a row of delivery's own in the control lane: why a provider refused may be over, so what waits for that is tried at once. */
+export const RETRY = '/retry';
+
 /** messages_in.content */
 export interface InboundContent {
   readonly text: string;

@@ -142,6 +142,16 @@ export interface Usage {
 /** Keys of `state` that delivery reads too; their values are the agent's word and no more. */
 export const STATE_TITLE = 'title';
 
+/** A turn that stands still after a finished step, because somebody else has to change something first. */
+export const STATE_HELD = 'held';
+
+/** state.held */
+export interface HeldState {
+  readonly turn: string;
+  /** when it is tried again, if nobody says so earlier, ms since 1970 */
+  readonly until: number;
+}
+
 /** state.title: what the conversation is about, by the model */
 export interface TitleState {
   readonly text: string;

@@ -41,6 +41,33 @@ const limited = stage(async () => {
   };
 });
 
+const midTurn = stage(async () => {
+  const model = await ModelEmulator.start('127.0.0.1');
+  model.mock.addFixture({
+    match: { systemMessage: 'Name the conversation' },
+    response: { content: 'Birds', usage: { input_tokens: 1, output_tokens: 1 } },
+  });
+  const usage = { input_tokens: 900, output_tokens: 200 };
+  const call = { name: 'list_dir', arguments: '{"path":"."}' };
+  model.mock.addFixture({ match: { userMessage: 'work', hasToolResult: false }, response: { toolCalls: [call], usage } });
+  model.mock.addFixture({ match: { userMessage: 'work', hasToolResult: true }, response: { content: 'worked', usage } });
+  const provider = { type: 'anthropic', anthropic: { baseURL: model.baseURL, credentialsRef: { name: 'anthropic' } } } as const;
+  const manifests = (tokens: number) => ({
+    ...webAgent(),
+    ...secret('anthropic', { 'api-key': 'sk-test' }),
+    ...manifest('AgentGroup', 'assistant', { provider, model: 'claude-test', idleTimeout: '1s', budget: { tokens } }),
+  });
+  const house = await LocalMode.start({ manifests: manifests(1_000) });
+  return {
+    house,
+    manifests,
+    dispose: async () => {
+      await house.dispose();
+      await model.close();
+    },
+  };
+});
+
 const usageOf = async (house: LocalMode): Promise<readonly usage.AgentUsage[]> =>
   JSON.parse((await house.command('usage', '--agent', 'assistant', '--output', 'json')).stdout) as usage.AgentUsage[];
 
@@ -74,8 +101,35 @@ verifies(
     await house.start();
     // What was used before it had a price costs nothing; the ledger itself went through the kill.
     expect((await usageOf(house)).reduce((total, { tokens }) => total + (tokens?.input ?? 0), 0)).toBe(4_603);
+    // The message that waited goes on by the word of delivery, not at its next try.
+    expect(await chat.answer('heard third')).toBe('heard third');
+    expect(house.files.messages(session).filter(({ event_id }) => event_id.startsWith('retry/budget/'))).toMatchObject([
+      { status: 'done' },
+    ]);
     await chat.ask('fourth', 'heard fourth');
     await until('it is counted, and priced', async () => (await usageOf(house)).some(({ cost }) => cost > 0));
+  },
+  PATIENT_MS,
+);
+
+verifies(
+  'gov/budget',
+  'a turn that is refused between two of its steps is kept, and its Pod is not; the chat is told once; with a raised budget it goes on where it was',
+  async () => {
+    const { house, manifests } = midTurn.it;
+    const chat = house.chat();
+    await chat.send('work');
+    await chat.answer('has used up its budget');
+    const session = await chat.session();
+    await until('its Pod is gone meanwhile', () => !house.runners().has(session));
+    expect(house.files.history(session).map(({ role }) => role)).toEqual(['user', 'assistant', 'tool']);
+    await house.stop('SIGKILL');
+    house.declare(manifests(1_000_000));
+    await house.start();
+    expect(await chat.answer('worked')).toBe('worked');
+    expect(chat.answers().filter((text) => text.includes('has used up its budget'))).toHaveLength(1);
+    // Not started over: the step that was paid for stands once.
+    expect(house.files.history(session).map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'assistant']);
   },
   PATIENT_MS,
 );

@@ -40,6 +40,7 @@ export function runLoops(tasks: TaskGroup, deps: LoopDeps): void {
     for (let looks = 0; !signal.aborted; looks += 1) {
       for (const session of wake.awake()) background.run('read', session, () => read(session));
       wake.tick();
+      usage.retryRefused();
       // Nobody writes while all sleep: then once a minute is enough.
       if (looks % 60 === 0 || pressure.space.full || wake.awake().length > 0) pressure.look();
       await stoppable(clock.sleep(limits.pollMs, signal));

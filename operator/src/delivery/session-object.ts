@@ -1,4 +1,4 @@
-/** What delivery writes of a Session: its making, spec.awake, spec.title and two annotations. Everything else is the controller's or people's. */
+/** What delivery writes of a Session: its making, spec.awake, spec.title and three annotations. Everything else is the controller's or people's. */
 import { type AgentGroup, API_VERSION, type Session } from '@dovecote/crds';
 import type { MetaRow } from '@dovecote/proto';
 import { ConflictError } from '../kube/errors.ts';
@@ -11,6 +11,9 @@ export const FIELD_MANAGER = 'dovecote-delivery';
 export const STORAGE_ANNOTATION = 'dovecote.dev/storage';
 /** JSON {id, text}: something to be said once in its chat, left by a shard that does not have its cell. */
 export const NOTICE_ANNOTATION = 'dovecote.dev/notice';
+
+/** An id: what was refused is granted from now on, so what waits for that in its cell is tried at once. Left like a notice. */
+export const RETRY_ANNOTATION = 'dovecote.dev/retry';
 
 /** The object of a cell, from what the cell says of itself. */
 export function newSession(meta: MetaRow, shard: string, agent: AgentGroup, awake: boolean): NewObject<Session> {
@@ -96,6 +99,11 @@ export async function writeNotice(
 ): Promise<void> {
   const metadata = { annotations: { [NOTICE_ANNOTATION]: JSON.stringify(notice) } };
   await store.patch(sessions, session, { metadata }, { fieldManager: FIELD_MANAGER, signal });
+}
+
+/** As `writeNotice`. */
+export async function writeRetry(store: ResourceStore, session: string, id: string, signal: AbortSignal): Promise<void> {
+  await store.patch(sessions, session, { metadata: { annotations: { [RETRY_ANNOTATION]: id } } }, { fieldManager: FIELD_MANAGER, signal });
 }
 
 /** undefined: there is none, or not of this form, as people can write annotations too. */

@@ -31,7 +31,7 @@ import { createDeliveryMetrics } from './metrics.ts';
 import { createOutbox } from './outbox/outbox.ts';
 import type { OutboxLimits } from './outbox/outbox-limits.ts';
 import { RateLimiter } from './outbox/rate-limit.ts';
-import { hasUnfinishedTurn } from './outbox/unfinished-turn.ts';
+import { unfinishedTurn } from './outbox/unfinished-turn.ts';
 import { VolumePressure } from './pressure/pressure.ts';
 import { PreviewCalls } from './previews/preview-calls.ts';
 import { Previews } from './previews/previews.ts';
@@ -238,7 +238,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       project: (session) => void projector.project(session),
       read,
       openOutbound: (session) => outbox.open(session),
-      unfinishedTurn: (session) => hasUnfinishedTurn(cells.open(session)),
+      unfinishedTurn: (session) => unfinishedTurn(cells.open(session), clock.now()) === 'due',
       notice: (session, notice) => outbox.notice(session, notice),
     });
     const pressure = new VolumePressure({
@@ -322,6 +322,7 @@ export async function startDelivery(deps: DeliveryDeps): Promise<Delivery> {
       reports: new BudgetReports({ store, background, clock }),
       agentGroups: resources.agentGroups,
       cells,
+      inbox,
       outbox,
       background,
       clock,

@@ -55,6 +55,8 @@ export interface NewHistory {
 export interface Change {
   readonly history?: readonly NewHistory[];
   readonly settle?: { readonly seqs: readonly number[]; readonly state: 'done' | 'failed'; readonly turn: string; readonly error?: string };
+  /** what waits for its next try need wait no longer */
+  readonly makeDue?: true;
   readonly out?: readonly NewOut[];
   readonly turn?: {
     readonly id: string;
@@ -236,6 +238,8 @@ export class Outbox {
             settle.get({ seq, state: change.settle.state, turn: change.settle.turn, error: change.settle.error ?? null, now }) as AckRow,
           );
       }
+      if (change.makeDue === true)
+        acks.push(...(this.#sql("UPDATE acks SET next_try_at = 0, at = ? WHERE state = 'interrupted' RETURNING *").all(now) as AckRow[]));
       for (const row of change.out ?? []) seqs.push(this.#appendOut(row, now));
       if (change.turn !== undefined) {
         const { id, state, steps, error, model } = change.turn;

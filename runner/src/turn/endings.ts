@@ -1,23 +1,26 @@
 /** How a turn ends, or is left, in any way but with the model's own last word. Each is one transaction. */
-import type { Block } from '@dovecote/proto';
+import { type Block, type HeldState, STATE_HELD } from '@dovecote/proto';
 import type { ProviderError, TranscriptMessage } from '../providers/provider.ts';
 import { ADMINISTRATOR_STATE, type AdministratorWaits, administratorWait, awaitsAdministrator, withoutWait } from './administrator-wait.ts';
 import type { Unused } from './reading.ts';
 import { refusalSentence, STOPPED } from './sentences.ts';
 import type { SessionDeps } from './session-deps.ts';
 import { danglingCalls } from './transcript.ts';
-import { CHECKPOINT_STATE, type CheckpointState, VOID } from './turn-state.ts';
+import { CHECKPOINT_STATE, type CheckpointState, RESUME_STATE, VOID } from './turn-state.ts';
 
-/** `checkpointed`: cut at a step by a drain; the next process goes on with it. */
-export type TurnOutcome = 'ended' | 'checkpointed';
+/**
+ * `checkpointed`: cut at a step by a drain; the next process goes on with it. `held`: refused after a step for what somebody else can
+ * mend; it goes on after that.
+ */
+export type TurnOutcome = 'ended' | 'checkpointed' | 'held';
 
 /** Where a turn stands when it ends. */
 export interface Standing {
   readonly id: string;
   /** finished ones */
   readonly steps: number;
-  /** the name of its first model call, over processes */
-  readonly firstCall: string;
+  /** the name of its next model call, over processes */
+  readonly call: string;
   readonly replyTo: number | undefined;
   readonly unused: Unused;
 }
@@ -61,30 +64,39 @@ export function endStopped(
 
 /** The provider refuses. What an administrator can mend waits for that; the rest will never be answered. */
 export function endRefused(error: ProviderError, standing: Standing, deps: SessionDeps): TurnOutcome {
-  const { id, steps, firstCall, replyTo, unused } = standing;
+  const { id, steps, call, replyTo, unused } = standing;
   const { log, outbox, transcript, clock } = deps;
   log.error({ err: error, reason: error.reason, turn: id }, 'the provider refused a turn');
   transcript.forget();
   const cause = `${error.reason}: ${error.message}`;
   const sentence = refusalSentence(error);
   const waits = (outbox.getState(ADMINISTRATOR_STATE) ?? {}) as AdministratorWaits;
-  const wait = steps === 0 && awaitsAdministrator(error) ? administratorWait(waits, firstCall, clock.now(), error.retryAfterMs) : undefined;
+  const wait = awaitsAdministrator(error) ? administratorWait(waits, call, clock.now(), error.retryAfterMs) : undefined;
   if (wait !== undefined) {
-    // The messages stay due, later and later; people are told once.
+    // What no step used stays due, later and later; people are told once.
     outbox.release(id, wait.nextAt, cause, {
-      state: { [ADMINISTRATOR_STATE]: wait.waits },
-      out: wait.told ? [] : [{ id: `${id}/1/waits`, kind: 'chat', inReplyTo: replyTo, content: { text: sentence } }],
+      state: { [ADMINISTRATOR_STATE]: wait.waits, ...(steps > 0 && heldAt(standing, wait.nextAt)) },
+      out: wait.told ? [] : [{ id: `${id}/${steps + 1}/waits`, kind: 'chat', inReplyTo: replyTo, content: { text: sentence } }],
     });
-    return 'ended';
+    return steps > 0 ? 'held' : 'ended';
   }
   outbox.commit({
     settle: { seqs: unused.seqs, state: 'failed', turn: id, error: sentence },
     // A failed chat message is what delivery tells people about, with this error: one sentence, not two.
     out: unused.asked ? [] : [{ id: `${id}/${steps + 1}/refused`, kind: 'chat', inReplyTo: replyTo, content: { text: sentence } }],
     turn: { id, state: 'failed', steps, error: cause },
-    state: { ...VOID, [ADMINISTRATOR_STATE]: withoutWait(waits, firstCall) },
+    state: { ...VOID, [ADMINISTRATOR_STATE]: withoutWait(waits, call) },
   });
   return 'ended';
+}
+
+/** A turn that has finished steps is kept, whatever process goes on with it: nothing has died in this one. */
+function heldAt({ id, steps }: Standing, until: number): Readonly<Record<string, unknown>> {
+  return {
+    [STATE_HELD]: { turn: id, until } satisfies HeldState,
+    [CHECKPOINT_STATE]: { turn: id, step: steps } satisfies CheckpointState,
+    [RESUME_STATE]: undefined,
+  };
 }
 
 /** Leaves the turn for the next process; what no step used becomes due again (ms since 1970; 0: at once). */

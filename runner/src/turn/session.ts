@@ -2,7 +2,7 @@
  * The life of a session's process: clear what a predecessor left, go on with its turn, then turn after turn as messages
  * become due, until a drain.
  */
-import type { TurnRow } from '@dovecote/proto';
+import { type HeldState, STATE_HELD, type TurnRow } from '@dovecote/proto';
 import { controlCommand } from '../inbox/control-command.ts';
 import { type DueRow, unlessPassing } from '../inbox/inbox.ts';
 import { loseJobs } from '../jobs/job-record.ts';
@@ -37,6 +37,8 @@ interface Unfinished {
   readonly interruptions: number;
   /** ms since 1970 */
   readonly dueAt: number;
+  /** not by a death, but until somebody has changed something: the highest seq that it has been tried with; undefined: it is not held */
+  readonly held?: number | undefined;
 }
 
 export class Session {
@@ -69,7 +71,9 @@ export class Session {
         const heard = bell.count;
         const next = unlessPassing(() => this.#look());
         if (typeof next === 'object') {
-          if ((await this.#runWork(next)) === 'checkpointed') this.#checkpointed = true;
+          const outcome = await this.#runWork(next);
+          if (outcome === 'checkpointed') this.#checkpointed = true;
+          if (outcome === 'held') this.#unfinished = this.#findHeld();
         } else await bell.wait(heard, next === undefined ? PASSING_MS : Math.min(POLL_MS, next), this.#drain.soft);
       }
     } finally {
@@ -96,7 +100,9 @@ export class Session {
     const now = clock.now();
     const { control, batch, projection, dueAt } = inbox.snapshot(() => {
       inbox.changed();
-      const due = this.#unfinished === undefined ? inbox.next(now) : undefined;
+      // Whoever writes while a turn is held asks for another try.
+      const waits = this.#unfinished !== undefined && this.#unfinished.held === undefined;
+      const due = waits ? undefined : inbox.next(now);
       return {
         control: inbox.control(now),
         batch: due,
@@ -106,9 +112,15 @@ export class Session {
     });
     const stops = control.filter((row) => controlCommand(row) === 'stop');
     if (stops.length > 0) this.#stopIdle(stops);
+    const retries = control.filter((row) => controlCommand(row) === 'retry');
+    if (retries.length > 0) {
+      this.#retry(retries);
+      return 0;
+    }
     if (this.#unfinished !== undefined) {
-      const { row, interruptions, dueAt: resumeAt } = this.#unfinished;
-      if (resumeAt > now) return resumeAt - now;
+      const { row, interruptions, dueAt: resumeAt, held } = this.#unfinished;
+      const asked = held !== undefined && batch?.rows.some(({ seq }) => seq > held) === true;
+      if (resumeAt > now && !asked) return resumeAt - now;
       const turn = Turn.resume(this.#deps, this.#drain, row, interruptions);
       this.#unfinished = undefined;
       return turn;
@@ -163,6 +175,22 @@ export class Session {
     });
   }
 
+  /** What was refused may be granted now: nothing waits for its time any more. */
+  #retry(rows: readonly DueRow[]): void {
+    const { outbox, clock, log } = this.#deps;
+    log.info({ seq: rows.at(-1)?.seq }, 'what waits for its next try is tried at once');
+    outbox.commit({ settle: { seqs: rows.map((row) => row.seq), state: 'done', turn: '' }, makeDue: true });
+    if (this.#unfinished?.held !== undefined) this.#unfinished = { ...this.#unfinished, dueAt: clock.now() };
+  }
+
+  #findHeld(): Unfinished | undefined {
+    const { outbox, inbox } = this.#deps;
+    const row = outbox.unfinishedTurn();
+    const held = outbox.getState(STATE_HELD) as HeldState | undefined;
+    if (row === undefined || held?.turn !== row.id) return undefined;
+    return { row, interruptions: 0, dueAt: held.until, held: inbox.highestSeq() };
+  }
+
   /** A turn that was left after a finished step, and when it may go on: each death in the same step makes the wait longer. */
   #findUnfinished(): Unfinished | undefined {
     const { outbox, clock, log } = this.#deps;
@@ -172,6 +200,10 @@ export class Session {
     const before = outbox.getState(RESUME_STATE) as ResumeState | undefined;
     const same = before?.turn === row.id && before.step === row.steps;
     const clean = checkpoint?.turn === row.id && checkpoint.step === row.steps && !same;
+    if (clean) {
+      const held = this.#findHeld();
+      if (held !== undefined) return { ...held, held: 0 }; // a message that woke this process asks for a try
+    }
     const count = clean ? 0 : same ? before.count + 1 : 1;
     if (count > MAX_TRIES) {
       log.error({ turn: row.id, step: row.steps }, 'a turn ended its process too often and was given up');

@@ -1,4 +1,5 @@
 /** Rows of `state` by which one process tells the next where a turn stands. */
+import { STATE_HELD } from '@dovecote/proto';
 import { RETRY_STATE } from './call-model.ts';
 
 export const RESUME_STATE = 'resume';
@@ -18,4 +19,9 @@ export interface ResumeState {
 }
 
 /** What a finished step or turn makes void. */
-export const VOID = { [RETRY_STATE]: undefined, [RESUME_STATE]: undefined, [CHECKPOINT_STATE]: undefined } as const;
+export const VOID = {
+  [RETRY_STATE]: undefined,
+  [RESUME_STATE]: undefined,
+  [CHECKPOINT_STATE]: undefined,
+  [STATE_HELD]: undefined,
+} as const;

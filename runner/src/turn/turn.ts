@@ -263,7 +263,7 @@ export class Turn {
 
   #standing(): Standing {
     const { replyTo, unused } = this.#reading;
-    return { id: this.id, steps: this.#steps, firstCall: this.#call(1), replyTo, unused };
+    return { id: this.id, steps: this.#steps, call: this.#call(this.#steps + 1), replyTo, unused };
   }
 
   #call(step: number): string {

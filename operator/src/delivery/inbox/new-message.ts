@@ -1,5 +1,5 @@
 /** The door of Enqueue: what came over the wire becomes a row to append, or an INVALID_ARGUMENT that names the field. */
-import { type InboundKindName, inbox, type LaneName } from '@dovecote/proto';
+import { type InboundKindName, inbox, type LaneName, RETRY } from '@dovecote/proto';
 import { StatusError, status } from '../../lib/grpc.ts';
 import { EVERYTHING } from '../../lib/scope.ts';
 import type { Press } from '../questions/choice.ts';
@@ -107,6 +107,12 @@ export function systemMessage(eventId: string, text: string, chat: Pick<NewMessa
     reason: 'System',
     traceparent: null,
   };
+}
+
+/** A row of our own to the runner: what waits for its next try is tried at once. */
+export function retryMessage(id: string): NewMessage {
+  const nowhere = { channel: null, chat: null, thread: null };
+  return { ...systemMessage(`retry/${id}`, RETRY, nowhere), lane: 'control', trigger: true };
 }
 
 export function checkScope(scope: string): void {

@@ -15,7 +15,7 @@ import type { Cells } from '../cells/cells.ts';
 import { emptyTrash } from '../cells/trash.ts';
 import type { Limits } from '../limits.ts';
 import type { DeliveryMetrics } from '../metrics.ts';
-import { hasUnfinishedTurn } from '../outbox/unfinished-turn.ts';
+import { unfinishedTurn } from '../outbox/unfinished-turn.ts';
 import { FIELD_MANAGER, newSession } from '../session-object.ts';
 import type { ShardIndex } from '../shard/index-db.ts';
 import { reindex } from '../shard/rebuild.ts';
@@ -115,9 +115,9 @@ export class Sweep {
     if (!cells.has(session)) return false;
     const header = peekOutbound(join(cells.root, 'cells', session, 'out', OUTBOUND_DB));
     if (header === undefined || this.#finished.get(session) === header.changeCounter) return false;
-    if (hasUnfinishedTurn(cells.open(session))) return true;
-    this.#finished.set(session, header.changeCounter);
-    return false;
+    const turn = unfinishedTurn(cells.open(session), this.#deps.clock.now());
+    if (turn === 'none') this.#finished.set(session, header.changeCounter);
+    return turn === 'due';
   }
 
   /** Confirmed by the controller, which saw its Pod gone: only then is the runner's file ours to repair. */

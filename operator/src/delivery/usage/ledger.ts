@@ -97,6 +97,24 @@ export class UsageLedger {
     ).get(agentGroupUid, dayOf(fromMs)) as Used;
   }
 
+  /** Names of agents of which sessions were refused. */
+  agentsRefused(): readonly string[] {
+    return prepared(this.#db, 'SELECT DISTINCT agent_group FROM refused').pluck().all() as string[];
+  }
+
+  /** Its sessions that were refused, and when last, ms since 1970. */
+  refused(agentGroupUid: string): readonly { readonly session: string; readonly at: number }[] {
+    return prepared(this.#db, 'SELECT session, at FROM refused WHERE agent_group_uid = ?').all(agentGroupUid) as {
+      session: string;
+      at: number;
+    }[];
+  }
+
+  /** It was told; refused again since, it stays. */
+  forgetRefused(agentGroupUid: string, session: string, at: number): void {
+    prepared(this.#db, 'DELETE FROM refused WHERE agent_group_uid = ? AND session = ? AND at = ?').run(agentGroupUid, session, at);
+  }
+
   /** Names of agents with something to show. */
   agents(): readonly string[] {
     return prepared(
@@ -143,6 +161,7 @@ export class UsageLedger {
     this.#db.transaction(() => {
       prepared(this.#db, 'DELETE FROM requests WHERE finished_at < ?').run(now - FINISHED_MS);
       prepared(this.#db, 'DELETE FROM requests WHERE finished_at IS NULL AND admitted_at < ?').run(now - KEPT_DAYS * 86_400_000);
+      prepared(this.#db, 'DELETE FROM refused WHERE at < ?').run(now - KEPT_DAYS * 86_400_000);
       prepared(this.#db, 'DELETE FROM headroom WHERE until <= ?').run(now);
       for (const table of ['totals', 'days']) prepared(this.#db, `DELETE FROM ${table} WHERE day < ?`).run(dayOf(now) - KEPT_DAYS);
     })();
@@ -158,7 +177,14 @@ export class UsageLedger {
 
   #admit({ asking: { holder, begun }, rules, ...request }: Admission): Admitted {
     const refusal = begun ? undefined : rules.refuse();
-    if (refusal !== undefined) return refusal;
+    if (refusal !== undefined) {
+      prepared(
+        this.#db,
+        `INSERT INTO refused (agent_group_uid, session, agent_group, at) VALUES (@agentGroupUid, @session, @agentGroup, @at)
+         ON CONFLICT DO UPDATE SET at = excluded.at`,
+      ).run(request);
+      return refusal;
+    }
     prepared(
       this.#db,
       `INSERT INTO requests (request_id, agent_group, agent_group_uid, session, model, admitted_at)

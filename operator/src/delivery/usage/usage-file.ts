@@ -41,6 +41,10 @@ CREATE TABLE days (
 -- Requests that a process of the proxy may have open before they are rows here: what is left of a budget must hold for them too.
 CREATE TABLE headroom (
   agent_group_uid TEXT NOT NULL, holder TEXT NOT NULL, requests INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (agent_group_uid, holder)
+) STRICT, WITHOUT ROWID;
+-- Sessions that were refused, and are to hear of it when their agent's budget has room again.
+CREATE TABLE refused (
+  agent_group_uid TEXT NOT NULL, session TEXT NOT NULL, agent_group TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (agent_group_uid, session)
 ) STRICT, WITHOUT ROWID;`,
   },
 ];

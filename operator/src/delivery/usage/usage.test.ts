@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { usage } from '@dovecote/proto';
+import { openInboundReader, usage } from '@dovecote/proto';
 import { credentials } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { agentGroups } from '../../kube/resource-types.ts';
@@ -94,7 +94,8 @@ describe('the usage ledger', () => {
     await until(async () => !(await ledger.admit('f', { session })).admitted, 'the lowered budget');
     ahead = refused.retryAtMs - Date.now();
     expect(await ledger.admit('g', { session })).toMatchObject({ admitted: true });
-    expect(bench.delivered).toHaveLength(2);
+    // The scripted runner repeats delivery's own word to try again; nothing else was said.
+    expect(bench.delivered.filter(({ content }) => !content.includes('echo /retry'))).toHaveLength(2);
 
     await setBudget(null);
     await until(async () => (await reported()) === undefined, 'the end of the report');
@@ -125,6 +126,41 @@ describe('the usage ledger', () => {
     ledger = await client('gateway');
     expect((await ledger.list()).reduce((total, { unfinished }) => total + unfinished, 0)).toBe(2); // b, f
     ledger.close();
+  });
+
+  test('who was refused is told to try again as soon as the budget is raised, or its period ends: by a row, once for each refusal', async () => {
+    await localChannel(bench.store);
+    await bench.agent('helper', { budget: { period: 'Day', tokens: 100 } });
+    const { session } = await bench.enqueue({ eventId: 'e1' });
+    const retries = (): readonly { lane: string; trigger: number; content: string }[] => {
+      const db = openInboundReader(join(bench.root, 'cells', session, 'in', 'inbound.db'));
+      try {
+        const sql = "SELECT lane, trigger, content FROM messages_in WHERE event_id LIKE 'retry/budget/%' ORDER BY seq";
+        return db.prepare(sql).all() as { lane: string; trigger: number; content: string }[];
+      } finally {
+        db.close();
+      }
+    };
+    let ledger = await client();
+    await ledger.finish('a', tokens(100), { session });
+    expect(await ledger.admit('b', { session })).toMatchObject({ admitted: false });
+    expect(await ledger.admit('c', { session })).toMatchObject({ admitted: false });
+    ledger.close();
+    await bench.restart();
+    await setBudget({ tokens: 101 });
+    await until(() => retries().length === 1, 'the word to try again');
+    expect(retries()).toEqual([{ lane: 'control', trigger: 1, content: '{"text":"/retry"}' }]);
+
+    ledger = await client();
+    expect(await ledger.admit('d', { session })).toMatchObject({ admitted: true });
+    await ledger.finish('d', tokens(1), { session });
+    expect(await ledger.admit('e', { session })).toMatchObject({ admitted: false });
+    ledger.close();
+    ahead = 86_400_000;
+    await until(() => retries().length === 2, 'the word of the new day');
+    await bench.restart();
+    await bench.enqueue({ eventId: 'e2' });
+    expect(retries()).toHaveLength(2);
   });
 
   test('takes usage from the proxy alone, and no nonsense from it', async () => {

@@ -10,8 +10,10 @@ import type { Clock } from '../../lib/clock.ts';
 import { StatusError, status } from '../../lib/grpc.ts';
 import type { Background } from '../background.ts';
 import type { Cells } from '../cells/cells.ts';
+import type { Inbox } from '../inbox/inbox.ts';
+import { retryMessage } from '../inbox/new-message.ts';
 import type { Outbox } from '../outbox/outbox.ts';
-import { NOTICE_ANNOTATION, parseNotice, writeNotice } from '../session-object.ts';
+import { NOTICE_ANNOTATION, parseNotice, RETRY_ANNOTATION, writeNotice, writeRetry } from '../session-object.ts';
 import { whoWaits } from '../wake/who-waits.ts';
 import type { BudgetReports } from './budget-reports.ts';
 import { costOf } from './cost.ts';
@@ -28,6 +30,7 @@ export interface UsageDeps {
   readonly agentGroups: { get(name: string): AgentGroup | undefined; list(): Iterable<AgentGroup> };
   readonly cells: Pick<Cells, 'has' | 'open'>;
   readonly outbox: Pick<Outbox, 'notice'>;
+  readonly inbox: Pick<Inbox, 'append'>;
   readonly background: Background;
   readonly clock: Clock;
   readonly admissions: Pick<Counter<'outcome'>, 'inc'>;
@@ -46,6 +49,7 @@ const PRUNE_MS = 3_600_000;
 export class Usage {
   readonly #deps: UsageDeps;
   readonly #noticed = new Set<string>();
+  readonly #retrying = new Set<string>();
   #prunedAt = 0;
 
   constructor(deps: UsageDeps) {
@@ -107,11 +111,32 @@ export class Usage {
   onAgentGroup(agent: AgentGroup): void {
     this.#deps.reports.seen(agent);
     this.#tell(agent);
+    this.#retry(agent);
+  }
+
+  /** Each second: a period may have ended, and whoever was refused in it need not wait for the next try. */
+  retryRefused(): void {
+    for (const name of this.#deps.ledger.agentsRefused()) {
+      const agent = this.#deps.agentGroups.get(name);
+      if (agent !== undefined) this.#retry(agent);
+    }
   }
 
   /** The cache has news of a Session of this shard: the home shard of its agent may have left a notice for it. */
   onSession({ metadata: { name, annotations } }: Session): void {
-    const { cells, outbox, background } = this.#deps;
+    const { cells, outbox, inbox, background } = this.#deps;
+    const retry = annotations?.[RETRY_ANNOTATION];
+    if (retry !== undefined && retry.length <= MAX_ID && !this.#noticed.has(`${name} retry ${retry}`) && cells.has(name)) {
+      this.#noticed.add(`${name} retry ${retry}`);
+      background.run('retry', name, async () => {
+        try {
+          await inbox.append(name, retryMessage(retry)); // once per id, also by the next process
+        } catch (e) {
+          this.#noticed.delete(`${name} retry ${retry}`); // so that the next look at the object tries again
+          throw e;
+        }
+      });
+    }
     const notice = parseNotice(annotations?.[NOTICE_ANNOTATION]);
     const key = `${name} ${notice?.id}`;
     if (notice === undefined || this.#noticed.has(key) || !cells.has(name)) return;
@@ -134,6 +159,27 @@ export class Usage {
     // Its cell may be on another shard, which alone can write to it: the Session's object carries the notice there.
     const notice = { id: `budget/low/${standing.fromMs}`, text: standing.sentence };
     background.run('budget-notice', session, (signal) => writeNotice(store, session, notice, signal));
+  }
+
+  /** Its refused sessions hear of it when it has room again, on whatever shard their cells are. */
+  #retry(agent: AgentGroup): void {
+    const { shard, store, ledger, background } = this.#deps;
+    const { uid } = agent.metadata;
+    const refused = ledger.refused(uid);
+    if (refused.length === 0 || agent.status?.shards?.[0] !== shard) return;
+    if (this.#standing(agent)?.reason === Reason.BudgetExhausted) return;
+    for (const { session, at } of refused) {
+      if (this.#retrying.has(session)) continue;
+      this.#retrying.add(session);
+      background.run('retry-refused', session, async (signal) => {
+        try {
+          await writeRetry(store, session, `budget/${at}`, signal);
+          ledger.forgetRefused(uid, session, at);
+        } finally {
+          this.#retrying.delete(session);
+        }
+      });
+    }
   }
 
   #rules(agent: AgentGroup): Rules {
