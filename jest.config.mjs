@@ -8,7 +8,7 @@ export default {
   // Workspaces are symlinks: without realpath-based ignore the transform would skip them as node_modules.
   transformIgnorePatterns: ['/node_modules/'],
   // For a machine that does much else beside: only a test that hangs ends here, a slow one does not.
-  testTimeout: 180_000,
+  testTimeout: 300_000,
   // More than the cores of a small machine: much of what they do is to wait for other processes and for the disk.
   maxWorkers: 4,
   // Set by hack/test.ts, which needs each test's outcome.

@@ -14,7 +14,7 @@ export const NODE: string = join(root, 'node_modules/node/bin/node');
 /** The operator's bundle. */
 export const PROGRAM: string = join(root, 'dist/operator/main.mjs');
 /** A start on a machine that is busy with other tests. */
-const START_MS = 60_000;
+const START_MS = 240_000;
 
 /** A test or bench that dies must not leave any behind. */
 const running = new Set<ChildProcess>();

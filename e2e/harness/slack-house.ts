@@ -88,7 +88,7 @@ export class SlackHouse {
   }
 
   async connected(): Promise<void> {
-    await until('the Slack Channel is connected', async () => (await this.post('{}', {})) === 401, 60_000);
+    await until('the Slack Channel is connected', async () => (await this.post('{}', {})) === 401);
   }
 
   /** A call to the webhook; its status. */

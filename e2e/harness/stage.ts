@@ -4,9 +4,9 @@ import { LocalMode, type LocalModeOptions } from './local-mode.ts';
 import { webAgent } from './objects.ts';
 import { SlackHouse, type SlackHouseOptions } from './slack-house.ts';
 
-const HOOK_MS = 120_000;
+const HOOK_MS = 300_000;
 /** For `verifies`: patience for a machine that is busy with other tests, not a measure. */
-export const PATIENT_MS = 120_000;
+export const PATIENT_MS = 300_000;
 
 export interface Stage<T> {
   readonly it: T;

@@ -4,7 +4,7 @@ import { serverSentEvents } from '../../operator/src/cli/api-client.ts';
 import { until } from './until.ts';
 
 /** A machine that is busy with other tests. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 
 /** Who serves it. */
 export interface House {

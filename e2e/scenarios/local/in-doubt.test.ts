@@ -83,7 +83,7 @@ verifies(
       const state = (): string | undefined => house.files.ledger(session).find((row) => row.seq === seq)?.state;
       expect(state()).toBe(point.includes('after-record') ? 'delivered' : 'sending');
       await scene.begin();
-      await until('the answer', async () => (await scene.slack.inChat()).some(({ text }) => text === `done with ${name}`), 60_000);
+      await until('the answer', async () => (await scene.slack.inChat()).some(({ text }) => text === `done with ${name}`));
       await until('the file is gone', () => files().length === 0);
       expect(state()).toBe('delivered');
     }

@@ -24,12 +24,12 @@ verifies(
     const pid = await house.runner(session);
     // Another one that is idle for no longer has fallen asleep by then, twice, with what it ran.
     const idle = await other.ask(`${job('sleep 1000 # lost')}\nsay idle`, 'idle').then(() => other.session());
-    await until('the other sleeps', () => !house.runners().has(idle), 60_000);
+    await until('the other sleeps', () => !house.runners().has(idle));
     await other.ask('say again', 'again');
-    await until('the other sleeps again', () => !house.runners().has(idle), 60_000);
+    await until('the other sleeps again', () => !house.runners().has(idle));
     expect(house.runners().get(session)).toBe(pid);
     writeFileSync(join(house.files.paths(session).workspace, 'go'), '');
-    await until('it sleeps when its job is done', () => !house.runners().has(session), 60_000);
+    await until('it sleeps when its job is done', () => !house.runners().has(session));
     expect(readFileSync(join(house.files.paths(session).workspace, 'result'), 'utf8')).toBe('done\n');
     const told = house.files.history(idle).filter(({ content }) => content.includes('was ended before it was done'));
     expect(told).toMatchObject([{ role: 'user', content: expect.stringContaining('(sleep 1000 # lost)') }]);

@@ -28,7 +28,7 @@ verifies(
     expect(sessions).toHaveLength(100);
     await scene.says({ chat: 'C77', user: KNOWN, text: `<@${BOT_USER}>\nsay awake 77` });
     for (const words of ['back 0', 'back 1', 'back 2', 'awake 77'])
-      await until(`"${words}" is there`, () => taken.find(({ text }) => text.includes(words)), 60_000);
+      await until(`"${words}" is there`, () => taken.find(({ text }) => text.includes(words)));
     expect(house.files.sessions()).toHaveLength(100);
     expect(taken.filter(({ text }) => text.startsWith('back'))).toHaveLength(3);
     const read = house.files

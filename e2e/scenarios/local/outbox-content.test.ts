@@ -34,7 +34,7 @@ verifies(
     const taken = acceptEverything(scene.mock);
     const code = Array.from({ length: 1_500 }, (_, n) => `line ${n} of code;`).join('\n');
     await scene.says({ chat: 'CLONG', text: `${send(`Before.\n\n\`\`\`js\n${code}\n\`\`\`\n\nAfter.`)}\nsay end` });
-    await until('all is there', () => taken.find(({ channel, text }) => channel === 'CLONG' && text === 'end'), 60_000);
+    await until('all is there', () => taken.find(({ channel, text }) => channel === 'CLONG' && text === 'end'));
     const parts = taken
       .filter(({ channel }) => channel === 'CLONG')
       .map(({ text }) => text)

@@ -52,7 +52,7 @@ verifies(
       { type: 'hang' },
     );
     await scene.says({ text: 'say at last' });
-    await until('the answer is there', async () => (await scene.slack.inChat()).some(({ text }) => text.includes('at last')), 60_000);
+    await until('the answer is there', async () => (await scene.slack.inChat()).some(({ text }) => text.includes('at last')));
     expect(scene.mock.callsOf('chat.postMessage').length - before).toBe(5);
     expect((await scene.slack.inChat()).filter(({ text }) => text.includes('at last'))).toHaveLength(1);
   },
@@ -94,7 +94,7 @@ verifies(
     });
     const taken = acceptEverything(scene.mock);
     await scene.begin();
-    await until('it arrives', () => taken.find(({ channel, text }) => channel === 'CLOST' && text === 'into the void'), 60_000);
+    await until('it arrives', () => taken.find(({ channel, text }) => channel === 'CLOST' && text === 'into the void'));
     expect(taken.filter(({ channel }) => channel === 'CLOST')).toHaveLength(1);
   },
   PATIENT_MS,

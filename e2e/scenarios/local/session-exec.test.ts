@@ -80,7 +80,7 @@ verifies(
       '-c',
       'echo one; while [ ! -e go ]; do sleep 0.1; done; echo two; exit 3',
     );
-    await until('it has begun', () => job.stdout() === 'one\n', 60_000);
+    await until('it has begun', () => job.stdout() === 'one\n');
     const id = /job (\S+)/.exec(job.stderr())?.[1] ?? '';
     job.child.kill('SIGKILL');
     await job.code;
@@ -107,16 +107,16 @@ verifies(
       session = await awake('naps');
       busy = dovecote('exec', session, ...talk);
       const { child, stdout } = busy;
-      await until('it runs, or is refused', () => stdout().includes('\n') || child.exitCode !== null, 60_000);
+      await until('it runs, or is refused', () => stdout().includes('\n') || child.exitCode !== null);
       pid = Number(stdout().split('\n')[0]);
     }
     // Longer than it may be idle: it talks all the time.
-    await until('it is still there', () => busy.stdout().match(/tick/g)?.length === 5, 60_000);
+    await until('it is still there', () => busy.stdout().match(/tick/g)?.length === 5);
     expect(ended(pid)).toBe(false);
     busy.child.kill('SIGINT');
     expect(await busy.code).toBe(130);
-    await until('it has ended with its caller', () => ended(pid), 60_000);
-    await until('it sleeps', () => !stage.it.runners().has(session), 60_000);
+    await until('it has ended with its caller', () => ended(pid));
+    await until('it sleeps', () => !stage.it.runners().has(session));
     const asleep = dovecote('exec', session, '--', 'true');
     expect([await asleep.code, asleep.stderr()]).toEqual([1, expect.stringContaining('a message to it wakes it')]);
   },

@@ -78,7 +78,7 @@ verifies(
     const chat = house.chat();
     await chat.ask('tool write_file {"path":"list.txt","content":"before"}\nsay written', 'written');
     const session = await chat.session();
-    await until('it sleeps', async () => (await state(session)) === 'Asleep' && !house.runners().has(session), 60_000);
+    await until('it sleeps', async () => (await state(session)) === 'Asleep' && !house.runners().has(session));
     const local = join(house.folder, 'asleep.txt');
     writeFileSync(local, 'while it slept');
     expect((await house.command('files', 'get', session, 'list.txt')).stdout).toBe('before');

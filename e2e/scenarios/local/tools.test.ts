@@ -117,7 +117,7 @@ verifies(
     const lost = /job (\S+)\./.exec(long?.text ?? '')?.[1] ?? '';
     const runner = await house.runner(session);
     kill(runner, 'SIGTERM');
-    await until('the runner has ended', () => (existsSync(`/proc/${runner}`) ? undefined : true), 60_000);
+    await until('the runner has ended', () => (existsSync(`/proc/${runner}`) ? undefined : true));
     const [gone, pid] = await use(
       house,
       chat,
@@ -266,7 +266,7 @@ verifies(
     await asleep.ask('say the heron nests in the reeds', 'the heron nests in the reeds');
     await house.chat('web', 'other-chat').ask('say a heron of another agent', 'a heron of another agent');
     const session = await asleep.session();
-    await until('it sleeps', () => (house.runners().has(session) ? undefined : true), 60_000);
+    await until('it sleeps', () => (house.runners().has(session) ? undefined : true));
     await awake.ask('say 苍鹭住在芦苇里', '苍鹭住在芦苇里');
     const own = await awake.session();
     const found = async (input: object): Promise<string[]> => {

@@ -29,7 +29,7 @@ function startDemo() {
     complained += chunk.toString();
   });
   const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
-  const url = until('the address is printed', () => /http:\/\/127\.0\.0\.1:\d+\/#token=\S+/.exec(printed)?.[0], 60_000);
+  const url = until('the address is printed', () => /http:\/\/127\.0\.0\.1:\d+\/#token=\S+/.exec(printed)?.[0]);
   return { child, ended, url, printed: () => printed, complained: () => complained };
 }
 

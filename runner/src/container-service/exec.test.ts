@@ -23,7 +23,7 @@ afterAll(async () => {
 const sh = (script: string): string[] => ['sh', '-c', script];
 const pidIn = async (name: string): Promise<number> => {
   const path = join(cell.workspace, name);
-  await until(`${name} names a process`, () => existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'), 60_000);
+  await until(`${name} names a process`, () => existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'));
   return Number(readFileSync(path, 'utf8'));
 };
 const ended = (pid: number): boolean => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z');
@@ -48,17 +48,17 @@ verifies('pod/exec', 'a terminal: it is one, has the size it is given, echoes, a
     ),
     tty: true,
   });
-  await until('it runs', () => call.output().includes('ready'), 60_000);
+  await until('it runs', () => call.output().includes('ready'));
   expect(call.output()).toContain('24 80');
   call.send({ $case: 'resize', value: { columns: 132, rows: 43 } });
-  await until('it has the new size', () => call.output().includes('43 132'), 60_000);
+  await until('it has the new size', () => call.output().includes('43 132'));
   call.type('\x03');
   expect(await call.ended).toEqual({ code: 7, signal: '', timedOut: false });
   expect(call.output()).toContain('^Ccaught');
 
   const cat = caller.exec({ command: ['cat'], tty: true });
   cat.type('hello\n');
-  await until('it is echoed and answered', () => cat.output() === 'hello\r\nhello\r\n', 60_000);
+  await until('it is echoed and answered', () => cat.output() === 'hello\r\nhello\r\n');
   cat.send({ $case: 'stdinEof', value: true });
   expect(await cat.ended).toMatchObject({ code: 0 });
   await expect(caller.exec({ command: ['no-such-program'], tty: true }).ended).rejects.toMatchObject({ code: status.NOT_FOUND });
@@ -72,7 +72,7 @@ verifies(
   async () => {
     expect(await caller.exec({ command: sh('kill -TERM $$') }).ended).toEqual({ code: -1, signal: 'SIGTERM', timedOut: false });
     const signalled = caller.exec({ command: sh('trap "echo hup; exit 4" HUP; echo ready; while :; do sleep 0.02; done') });
-    await until('it runs', () => signalled.output() === 'ready\n', 60_000);
+    await until('it runs', () => signalled.output() === 'ready\n');
     signalled.send({ $case: 'signal', value: 4_000 });
     signalled.send({ $case: 'signal', value: constants.signals.SIGHUP });
     expect(await signalled.ended).toMatchObject({ code: 4 });
@@ -88,7 +88,7 @@ verifies(
       });
       const pids = [await pidIn(`daemon-${tty}`), await pidIn(`leader-${tty}`)];
       left.call.cancel();
-      await until('all of them have ended', () => pids.every(ended), 60_000);
+      await until('all of them have ended', () => pids.every(ended));
     }
   },
 );
@@ -136,7 +136,7 @@ verifies(
     const megabyte = Buffer.alloc(1024 * 1024);
     for (let n = 0; n < 48; n += 1) call.send({ $case: 'stdin', value: megabyte });
     call.send({ $case: 'stdinEof', value: true });
-    await until('much of it waits', () => call.call.writableLength > 0, 60_000);
+    await until('much of it waits', () => call.call.writableLength > 0);
     expect(residentBytes(caller.runner.child.pid ?? 0)).toBeLessThan(250 * 1024 * 1024);
     await caller.call(caller.client.writeFile, { path: 'read-now', text: '', expectedEtag: '', createParents: false });
     expect(await call.ended).toMatchObject({ code: 0 });
@@ -152,13 +152,13 @@ verifies(
       command: sh('echo one; while [ ! -e go ]; do sleep 0.02; done; echo two; read x; echo "got $x"; exit 5'),
       detach: true,
     });
-    await until('it has begun', () => first.output() === 'one\n', 60_000);
+    await until('it has begun', () => first.output() === 'one\n');
     const { jobId } = first;
     first.call.cancel();
     await caller.call(caller.client.writeFile, { path: 'go', text: '', expectedEtag: '', createParents: false });
 
     const whole = caller.exec({ jobId });
-    await until('it is shown from its beginning', () => whole.output() === 'one\ntwo\n', 60_000);
+    await until('it is shown from its beginning', () => whole.output() === 'one\ntwo\n');
     const rest = caller.exec({ jobId, receivedBytes: 4 });
     rest.type('it\n');
     expect(await rest.ended).toEqual({ code: 5, signal: '', timedOut: false });
@@ -169,9 +169,9 @@ verifies(
     expect([await later.ended, later.output()]).toMatchObject([{ code: 5 }, 'one\ntwo\ngot it\n']);
 
     const much = caller.exec({ command: sh('head -c 1000000 /dev/zero | tr "\\0" y; touch written'), detach: true });
-    await until('it has begun', () => much.jobId !== '', 60_000);
+    await until('it has begun', () => much.jobId !== '');
     much.call.cancel();
-    await until('nobody holds it up', () => existsSync(join(cell.workspace, 'written')), 60_000);
+    await until('nobody holds it up', () => existsSync(join(cell.workspace, 'written')));
     const tail = caller.exec({ jobId: much.jobId });
     await tail.ended;
     const dropped = tail.parts.find((part) => part.$case === 'droppedBytes');

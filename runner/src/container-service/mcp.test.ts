@@ -42,7 +42,7 @@ const server = (script: string, more: Partial<containerService.McpStart> = {}): 
 const ended = (pid: number): boolean => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z');
 const pidIn = async (name: string): Promise<number> => {
   const path = join(cell.workspace, name);
-  await until(`${name} names a process`, () => existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'), 60_000);
+  await until(`${name} names a process`, () => existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'));
   return Number(readFileSync(path, 'utf8'));
 };
 
@@ -82,7 +82,7 @@ verifies('pod/mcp-stdio-session', 'a caller that leaves takes the server with it
   await transport.start();
   const pids = [await pidIn('child'), await pidIn('server')];
   transport.cancel();
-  await until('both have ended', () => pids.every(ended), 60_000);
+  await until('both have ended', () => pids.every(ended));
 });
 
 verifies(

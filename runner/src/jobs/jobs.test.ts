@@ -38,7 +38,7 @@ describe('a background job', () => {
     expect((await bench.use('job_output', { job, from: 4 })).text).toBe(`(no new output)\n(job ${job}: running; go on with from 4)`);
     expect((await bench.use('job_output', {})).text).toMatch(new RegExp(`^${job}\\trunning\\techo one`));
     bench.put('go', '');
-    await until('it has ended', () => bench.jobs.get(job)?.end !== undefined, 60_000);
+    await until('it has ended', () => bench.jobs.get(job)?.end !== undefined);
     expect((await bench.use('job_output', { job, from: 4 })).text).toBe(`two\n(job ${job}: ended, exit code 3; go on with from 8)`);
   });
 

@@ -44,11 +44,11 @@ export class RunnerProcess {
   }
 }
 
-/** Waits for a condition of the files, looked at each 10 ms. */
-export async function until(what: string, condition: () => boolean, ms = 60_000): Promise<void> {
+/** Waits for a condition of the files, looked at more and more seldom: a look costs as much as a step of the runner. */
+export async function until(what: string, condition: () => boolean, ms = 240_000): Promise<void> {
   const end = Date.now() + ms;
-  while (!condition()) {
+  for (let pause = 5; !condition(); pause = Math.min(pause * 1.3, 40)) {
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }

@@ -95,7 +95,7 @@ describe('a long conversation', () => {
       }
       const last = running.start(cell, ['--retry-ms', '5']);
       people.goOn(); // had the one before answered all, this one would be told to end before it can hear that
-      await until('everything is answered', () => people.answered, 60_000);
+      await until('everything is answered', () => people.answered);
       expect(await last.drain()).toEqual({ code: 0, signal: null });
 
       const history = cell.history();
@@ -126,7 +126,7 @@ describe('a long conversation', () => {
       const runner = running.start(cell);
       await until('499 turns are over', () => cell.turns().length === 499 && cell.acks().length === 499, 120_000);
       const seq = cell.say('recall', { chat: 'c500' });
-      await until('the last is answered', () => cell.acks().some((ack) => ack.in_seq === seq && ack.state === 'done'), 60_000);
+      await until('the last is answered', () => cell.acks().some((ack) => ack.in_seq === seq && ack.state === 'done'));
       await runner.drain();
       expect(cell.texts().at(-1)).toBe('I remember: the heron');
       expect(cell.texts().filter((text) => text === COMPACTED).length).toBeGreaterThan(1);

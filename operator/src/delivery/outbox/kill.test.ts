@@ -65,7 +65,7 @@ function killedAt(point: string): Promise<NodeJS.Signals | null> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, root, gateway.address, point], {
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: {},
+      env: { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
     });
     child.on('error', reject);
     child.on('exit', (_code, signal) => resolve(signal));

@@ -220,7 +220,7 @@ async function control(bench: Bench, signal: AbortSignal): Promise<void> {
       await bench.store.applyStatus(sessions, name, status, { fieldManager: 'scripted-controller' });
       states.set(name, spec.awake);
     }
-    await systemClock.sleep(10, signal).catch(() => {});
+    await systemClock.sleep(20, signal).catch(() => {});
   }
 }
 
@@ -261,11 +261,11 @@ export function enqueueRequest(
   };
 }
 
-/** Waits for a condition, for at most a minute: the machine may be busy. */
+/** Waits for a condition, for at most four minutes: the machine may be busy. */
 export async function until(condition: () => boolean | Promise<boolean>, what = 'the condition'): Promise<void> {
-  const giveUp = AbortSignal.timeout(60_000);
-  while (!(await condition())) {
-    if (giveUp.aborted) throw new Error(`${what} did not come about within a minute`);
-    await systemClock.sleep(5, giveUp).catch(() => {});
+  const giveUp = AbortSignal.timeout(240_000);
+  for (let pause = 5; !(await condition()); pause = Math.min(pause * 1.3, 40)) {
+    if (giveUp.aborted) throw new Error(`${what} did not come about within four minutes`);
+    await systemClock.sleep(pause, giveUp).catch(() => {});
   }
 }

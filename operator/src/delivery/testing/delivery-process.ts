@@ -2,6 +2,7 @@
  * Test program: a delivery of its own process, to be killed. Arguments: volume folder, store file, gateway address, crash point or
  * "-". Prints its address; on SIGUSR2 its greatest resident memory in bytes.
  */
+import { flushCompileCache } from 'node:module';
 import { Registry } from 'prom-client';
 import { EmbeddedStore } from '../../kube/embedded/embedded-store.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -11,6 +12,7 @@ import { systemRandom } from '../../lib/random.ts';
 import { startDelivery } from '../start.ts';
 import { plainReviewer, plainTokens } from './tokens.ts';
 
+flushCompileCache(); // it will not live to do so at its end, and the next of its kind need not compile all of it again
 const [, , root = '', path = '', gatewayAddress = '', point = '-'] = process.argv;
 const foundation = { clock: systemClock, random: systemRandom, log: silentLog };
 const delivery = await startDelivery({

@@ -139,7 +139,7 @@ describe('sleeping', () => {
 
   test('one with a background job stays awake as long as its agent may have it, and sleeps when the job has ended', async () => {
     bench = await createBench();
-    await bench.agent('patient', { idleTimeout: '1s' });
+    await bench.agent('patient', { idleTimeout: '3s' });
     await bench.agent('strict', { idleTimeout: '1s', limits: { jobTime: '0s' } });
     const works = (session: string, hours: number): void =>
       bench.runners.get(session)?.progress(attach.Progress_Phase.IDLE, '', '', hours === 0 ? 0 : Date.now() + hours * 3_600_000);
@@ -149,7 +149,10 @@ describe('sleeping', () => {
     await until(() => bench.delivered.length === 2);
     works(first, 1);
     works(second, 1);
+    // Idle from later on, so that whoever has no job to wait for has slept by then.
+    const { session: third } = await bench.enqueue({ eventId: 'e3', chat: 'c3' }, { agentGroup: 'patient' });
     await until(async () => (await awake(second)) === false, 'the sleep of the one whose jobs do not count');
+    await until(async () => (await awake(third)) === false, 'the sleep of the one without jobs');
     expect(await awake(first)).toBe(true);
     works(first, 0);
     await until(async () => (await awake(first)) === false, 'the sleep of the other');

@@ -155,11 +155,11 @@ export async function bodyOf(incoming: IncomingMessage): Promise<string> {
   return body;
 }
 
-/** Waits for a condition, for at most a minute: the machine may be busy. */
+/** Waits for a condition, for at most four minutes: the machine may be busy. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const giveUp = AbortSignal.timeout(60_000);
+  const giveUp = AbortSignal.timeout(240_000);
   while (!(await condition())) {
-    if (giveUp.aborted) throw new Error(`${what} did not come about within a minute`);
+    if (giveUp.aborted) throw new Error(`${what} did not come about within four minutes`);
     await systemClock.sleep(5, giveUp).catch(() => {});
   }
 }
