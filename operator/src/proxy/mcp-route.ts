@@ -3,10 +3,11 @@ import type { Dispatcher } from 'undici';
 import type { SessionCaller } from './authentication.ts';
 import { type Exchange, forward } from './forward.ts';
 import { Refusal } from './refusal.ts';
-import { mcpUpstream, type Secrets } from './upstream.ts';
+import type { SecretCache } from './secret-cache.ts';
+import { mcpUpstream } from './upstream.ts';
 
 export interface McpRouteDeps {
-  readonly secrets: Secrets;
+  readonly secrets: Pick<SecretCache, 'values' | 'forget'>;
   readonly dispatcher: Dispatcher;
 }
 
@@ -29,10 +30,13 @@ export function mcpServerName(method: string | undefined, url: string): string {
 
 /** Answers with the upstream's status. Throws Refusal, or the stream's error. */
 export async function serveMcp(exchange: Exchange, { agentGroup }: SessionCaller, server: string, deps: McpRouteDeps): Promise<number> {
-  return forward(exchange, await mcpUpstream(agentGroup, server, deps.secrets), {
+  const upstream = await mcpUpstream(agentGroup, server, deps.secrets.values);
+  const status = await forward(exchange, upstream, {
     // mcp-session-id, mcp-protocol-version, and what later versions of the protocol add.
     forwarded: (name) => FORWARDED.has(name) || name.startsWith('mcp-'),
     dispatcher: deps.dispatcher,
     what: `MCP server ${server}`,
   });
+  if (status === 401) deps.secrets.forget(upstream.secrets);
+  return status;
 }

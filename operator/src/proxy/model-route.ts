@@ -8,10 +8,11 @@ import type { Metered, UsageLedger } from './metering/usage-ledger.ts';
 import { UsageReader } from './metering/usage-reader.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import { Refusal } from './refusal.ts';
-import { modelUpstream, type Secrets } from './upstream.ts';
+import type { SecretCache } from './secret-cache.ts';
+import { modelUpstream, type Upstream } from './upstream.ts';
 
 export interface ModelRouteDeps {
-  readonly secrets: Secrets;
+  readonly secrets: Pick<SecretCache, 'values' | 'forget'>;
   readonly ledger: Pick<UsageLedger, 'begin' | 'admit' | 'finish'>;
   readonly dispatcher: Dispatcher;
   readonly random: Random;
@@ -47,9 +48,15 @@ export function modelPath(method: string | undefined, url: string): string {
 /** Answers with the upstream's status. Throws Refusal, or the stream's error. */
 export async function serveModel(exchange: Exchange, caller: SessionCaller, path: string, deps: ModelRouteDeps): Promise<number> {
   const { agentGroup, session } = caller;
-  const upstream = modelUpstream(agentGroup, path, deps.secrets);
-  const options = { forwarded: (name: string) => FORWARDED.has(name), dispatcher: deps.dispatcher, what: 'the model provider' };
-  if (!MESSAGES.test(path)) return forward(exchange, await upstream, options);
+  const upstream = modelUpstream(agentGroup, path, deps.secrets.values);
+  const send = async (to: Upstream, observer?: UsageReader): Promise<number> => {
+    const { dispatcher, secrets } = deps;
+    const forwarded = (name: string): boolean => FORWARDED.has(name);
+    const status = await forward(exchange, to, { forwarded, dispatcher, what: 'the model provider', ...(observer && { observer }) });
+    if (status === 401) secrets.forget(to.secrets);
+    return status;
+  };
+  if (!MESSAGES.test(path)) return send(await upstream);
 
   const metered: Metered = { requestId: deps.random.id(24), session, agentGroup, model: agentGroup.spec.model ?? '' };
   // Both at once: neither waits for the other, and without a credential nothing is asked of the model.
@@ -61,7 +68,7 @@ export async function serveModel(exchange: Exchange, caller: SessionCaller, path
       reader.headers(403, {});
       throw found.reason;
     }
-    return await forward(exchange, found.value, { ...options, observer: reader });
+    return await send(found.value, reader);
   } catch (e) {
     if (e instanceof Refusal) reader.headers(e.status, {}); // no answer of the model, nothing used
     throw e;

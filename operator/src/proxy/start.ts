@@ -22,6 +22,7 @@ import type { Resolve } from './egress/resolve.ts';
 import { PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { UsageLedger } from './metering/usage-ledger.ts';
 import { createProxyMetrics } from './metrics.ts';
+import { SecretCache } from './secret-cache.ts';
 import { serveProxy } from './server.ts';
 import type { Secrets } from './upstream.ts';
 
@@ -67,6 +68,7 @@ export async function startProxy(deps: ProxyDeps): Promise<RunningProxy> {
     limits,
     metrics,
     ledger,
+    secrets: new SecretCache(deps.secrets, clock),
     dispatcher,
     resolve: deps.resolve ?? ((host) => lookup(host, { all: true })),
   });

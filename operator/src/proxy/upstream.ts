@@ -1,4 +1,4 @@
-/** Where requests of an agent go and what opens the door there. Values of Secrets pass through here and are kept nowhere. */
+/** Where requests of an agent go and what opens the door there. Values of Secrets pass through here. */
 import type { AgentGroup } from '@dovecote/crds';
 import { Refusal } from './refusal.ts';
 
@@ -6,6 +6,8 @@ export interface Upstream {
   readonly url: string;
   /** what the proxy adds: credentials */
   readonly headers: Readonly<Record<string, string>>;
+  /** names of the Secrets that they are from */
+  readonly secrets: readonly string[];
 }
 
 /** The values of a Secret by its name, decoded; undefined: it does not exist. */
@@ -34,7 +36,11 @@ export async function modelUpstream({ metadata, spec }: AgentGroup, path: string
   if (spec.provider.type !== 'anthropic' || provider === undefined)
     throw Refusal.notAllowed('no_credential', `AgentGroup ${metadata.name} has no provider that the proxy serves`);
   const apiKey = await secretValue(provider.credentialsRef, `AgentGroup ${metadata.name}`, secrets);
-  return { url: `${(provider.baseURL ?? PUBLIC_API).replace(/\/+$/, '')}${path}`, headers: { 'x-api-key': apiKey } };
+  return {
+    url: `${(provider.baseURL ?? PUBLIC_API).replace(/\/+$/, '')}${path}`,
+    headers: { 'x-api-key': apiKey },
+    secrets: [provider.credentialsRef.name],
+  };
 }
 
 /** Throws Refusal: no such server, or a Secret of it is missing. */
@@ -47,7 +53,7 @@ export async function mcpUpstream({ metadata, spec }: AgentGroup, server: string
     if (FRAMING.has(name.toLowerCase())) throw Refusal.notAllowed('bad_header', `${whose} may not set the header ${name}`);
     headers[name.toLowerCase()] = prefix + (await secretValue(secretRef, whose, secrets));
   }
-  return { url: http.url, headers };
+  return { url: http.url, headers, secrets: (http.headers ?? []).map(({ secretRef }) => secretRef.name) };
 }
 
 async function secretValue(
