@@ -226,13 +226,17 @@ class LedgerOutbox implements Outbox {
   async #perform(claim: Claim, mayGoOn: () => boolean, signal: AbortSignal): Promise<Claim | undefined> {
     const { cells, clock, log } = this.#deps;
     const { session, lane } = claim;
-    const { out } = cells.open(session).paths;
+    const { paths, meta } = cells.open(session);
+    const { out } = paths;
     const outcome = await call(this.#deliver, claim, out, signal);
     // Cut off by our own end, it says nothing of what becomes of the call: the row is left as after a crash.
     if (signal.aborted && (outcome.result.type === 'maybe' || outcome.result.type === 'later')) signal.throwIfAborted();
     for (;;) {
       try {
         const next = this.#commit(session, (context) => {
+          // A lost cell, begun anew under the same name: there the seq is another row's.
+          if (context.cell.meta.created_at !== meta.created_at)
+            throw new CellMissingError(`cannot record a delivery of ${session}: its cell is another one`);
           record(this.#deliver, context.cell, claim, outcome, context.now, context.fx);
           context.fx.lanes.delete(lane); // this lane goes on by itself
           const head = ledger.head(context.cell.inbound, lane, context.now);
