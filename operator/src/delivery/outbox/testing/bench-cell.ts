@@ -204,12 +204,12 @@ export function notices(cells: ShardCells, session = SESSION): NoticeRow[] {
   return cells.open(session).inbound.prepare('SELECT * FROM notices ORDER BY seq').all() as NoticeRow[];
 }
 
-/** Waits for a condition, not for a time: lets everything run until it holds. */
+/** Waits for a condition, not for a time: lets everything run until it holds. Only a hang reaches the end. */
 export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
-  const end = performance.now() + 15_000;
+  const end = performance.now() + 120_000;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 2)); // not at each turn of the loop: looking would take the time from what is looked for
   }
 }
 
