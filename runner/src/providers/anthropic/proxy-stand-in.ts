@@ -37,6 +37,7 @@ export class ProxyStandIn {
           outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
           answer.on('aborted', () => outgoing.destroy()).pipe(outgoing);
         });
+        onward.on('error', () => outgoing.destroy()); // a runner may still ask while the test ends the mock
         onward.end(body);
       });
     });
